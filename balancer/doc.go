@@ -1,0 +1,15 @@
+// Package balancer decides where a connection goes: to one of this node's workers, or to a peer that is less loaded.
+//
+// It is pure: no I/O, no clock, no goroutines. Time and entropy come in with every call, so that a simulator and a test drive
+// exactly the code that serves. It opens nothing, sends nothing and knows neither gossip nor processes: package node tells it
+// which workers are ready and what the peers report, package balancer/proxy carries its decisions out.
+//
+// Choosing and claiming are one call. A claim is given back exactly once through PickResult.Done; Counts proves it.
+//
+// Concurrency: all methods are safe for concurrent use and never block longer than a map look-up; each Picker has one lock.
+//
+// Errors: ErrNoTarget (nobody can serve this app now), ErrBusy (somebody could, and has no room this moment).
+//
+// Read target.go (the nouns), then picker.go (claim and release), claims.go (what is known about the claims), reports.go
+// (what peers say, and how it ages), leastload.go (the decision), balancer.go (all apps together). DESIGN.md has the why.
+package balancer

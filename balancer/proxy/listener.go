@@ -1,0 +1,132 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"meshnode/balancer"
+)
+
+// listener accepts the connections of one address of one app.
+type listener struct {
+	s      *Server
+	app    string
+	key    string
+	picker *balancer.Picker
+	ln     *net.TCPListener
+	raw    syscall.RawConn
+	bound  netip.AddrPort
+	ending atomic.Bool
+	once   sync.Once
+}
+
+func openListener(s *Server, id listenerID, network, addr string) (*listener, error) {
+	lc := net.ListenConfig{KeepAlive: -1}
+	// Go listens with MPTCP where the kernel has it; such sockets are of no use to workers and cannot be steered.
+	lc.SetMultipathTCP(false)
+	ln, err := lc.Listen(context.Background(), network, addr)
+	if err != nil {
+		return nil, err
+	}
+	tl := ln.(*net.TCPListener)
+	raw, err := tl.SyscallConn()
+	if err != nil {
+		tl.Close()
+		return nil, err
+	}
+	return &listener{s: s, app: id.app, key: id.key, picker: s.o.Balancer.Picker(id.app), ln: tl, raw: raw,
+		bound: tl.Addr().(*net.TCPAddr).AddrPort()}, nil
+}
+
+// accept serves until stop. Connections are taken as bare descriptors, without Go's poller: most are passed on to a worker at once.
+func (l *listener) accept() {
+	defer l.ln.Close()
+	for {
+		fd, client, err := l.accept4()
+		switch {
+		case err == nil:
+			l.s.stats.accepted.Add(1)
+			l.s.place(&conn{s: l.s, app: l.app, key: l.key, picker: l.picker, fd: fd, client: client, since: time.Now()})
+		case l.ending.Load():
+			return
+		case errors.Is(err, net.ErrClosed):
+			return
+		case transient(err):
+		default:
+			// Most likely no free descriptor. The backlog holds the clients; those that are being served go on.
+			l.s.grumble.warn(l.s.log, "accept failed", "app", l.app, "addr", l.bound, "err", err)
+			l.pause()
+		}
+	}
+}
+
+func (l *listener) pause() {
+	t := time.NewTimer(acceptPause)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-l.s.closing:
+	}
+}
+
+// transient errors belong to one connection that is gone already.
+func transient(err error) bool {
+	return errors.Is(err, unix.ECONNABORTED) || errors.Is(err, unix.EINTR) || errors.Is(err, unix.EPROTO)
+}
+
+// accept4 waits for a connection. After stop it takes what the backlog holds and then returns a deadline error.
+func (l *listener) accept4() (fd int, client netip.AddrPort, err error) {
+	var sa unix.Sockaddr
+	var aerr error
+	try := func(lfd uintptr) bool {
+		fd, sa, aerr = unix.Accept4(int(lfd), unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
+		return aerr != unix.EAGAIN
+	}
+	if err = l.raw.Read(try); err != nil {
+		if !l.ending.Load() {
+			return -1, client, err
+		}
+		if cerr := l.raw.Control(func(lfd uintptr) { try(lfd) }); cerr != nil {
+			return -1, client, cerr
+		}
+	}
+	if aerr != nil {
+		return -1, client, aerr
+	}
+	return fd, addrPort(sa), nil
+}
+
+// stop ends accepting: first what waits in the backlog is served, then the socket is closed.
+func (l *listener) stop() {
+	l.once.Do(func() {
+		l.ending.Store(true)
+		l.ln.SetDeadline(time.Unix(1, 0))
+	})
+}
+
+func addrPort(sa unix.Sockaddr) netip.AddrPort {
+	switch a := sa.(type) {
+	case *unix.SockaddrInet4:
+		return netip.AddrPortFrom(netip.AddrFrom4(a.Addr), uint16(a.Port))
+	case *unix.SockaddrInet6:
+		return netip.AddrPortFrom(netip.AddrFrom16(a.Addr).Unmap(), uint16(a.Port))
+	}
+	return netip.AddrPort{}
+}
+
+// relayLimit is the number of relays that the limit on descriptors allows: two for each, with a quarter left for all else.
+func relayLimit() int {
+	var r unix.Rlimit
+	if unix.Getrlimit(unix.RLIMIT_NOFILE, &r) != nil {
+		return 1024
+	}
+	return int(min(max(r.Cur*3/8, 64), 1<<20))
+}

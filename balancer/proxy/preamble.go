@@ -1,0 +1,86 @@
+package proxy
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net/netip"
+)
+
+// Answers to a forward.
+const (
+	answerAccepted byte = 1
+	answerRefused  byte = 2
+)
+
+// errPeerRefused means that the peer is well and has no worker free for this connection.
+var errPeerRefused = errors.New("the peer refused the connection")
+
+// ErrPreamble is returned for a stream that does not begin with a forward's preamble.
+var ErrPreamble = errors.New("not a forward's preamble")
+
+// The preamble of a forward, before any byte of the client: magic, version, the client's address (16 bytes, 4 in 6 for IPv4, :: if unknown) and port,
+// then the app's name and the listener's key, each behind its length in one byte. All numbers are big-endian.
+const (
+	preambleMagic   = "MF"
+	preambleVersion = 1
+	preambleFixed   = len(preambleMagic) + 1 + 16 + 2
+	maxName         = 255
+)
+
+// preamble says which connection a forward carries.
+type preamble struct {
+	App    string
+	Key    string
+	Client netip.AddrPort
+}
+
+// append encodes p. Names beyond maxName bytes are cut; configuration allows none.
+func (p preamble) append(b []byte) []byte {
+	b = append(b, preambleMagic...)
+	b = append(b, preambleVersion)
+	addr := p.Client.Addr()
+	if !addr.IsValid() {
+		addr = netip.IPv6Unspecified()
+	}
+	a := addr.As16()
+	b = append(b, a[:]...)
+	b = binary.BigEndian.AppendUint16(b, p.Client.Port())
+	for _, s := range []string{p.App, p.Key} {
+		s = s[:min(len(s), maxName)]
+		b = append(b, byte(len(s)))
+		b = append(b, s...)
+	}
+	return b
+}
+
+// readPreamble reads exactly the preamble, no byte more: what follows is the client's.
+func readPreamble(r io.Reader) (preamble, error) {
+	var fixed [preambleFixed]byte
+	if _, err := io.ReadFull(r, fixed[:]); err != nil {
+		return preamble{}, fmt.Errorf("read a forward's preamble: %w", err)
+	}
+	if string(fixed[:2]) != preambleMagic || fixed[2] != preambleVersion {
+		return preamble{}, ErrPreamble
+	}
+	var p preamble
+	if addr := netip.AddrFrom16([16]byte(fixed[3:19])).Unmap(); !addr.IsUnspecified() {
+		p.Client = netip.AddrPortFrom(addr, binary.BigEndian.Uint16(fixed[19:]))
+	}
+	for _, to := range []*string{&p.App, &p.Key} {
+		var n [1]byte
+		if _, err := io.ReadFull(r, n[:]); err != nil {
+			return preamble{}, fmt.Errorf("read a forward's preamble: %w", err)
+		}
+		b := make([]byte, n[0])
+		if _, err := io.ReadFull(r, b); err != nil {
+			return preamble{}, fmt.Errorf("read a forward's preamble: %w", err)
+		}
+		*to = string(b)
+	}
+	if p.App == "" {
+		return preamble{}, ErrPreamble
+	}
+	return p, nil
+}

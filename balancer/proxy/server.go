@@ -1,0 +1,261 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"meshnode/balancer"
+)
+
+// Times of the data path.
+const (
+	patience     = 5 * time.Second        // how long a connection waits for a target before it is refused
+	answerLimit  = 250 * time.Millisecond // how long a peer may take to accept or refuse a forward, dial included
+	dialLimit    = time.Second            // how long a local worker may take to accept
+	keepAlive    = 15 * time.Second       // TCP keep-alive of relayed connections
+	acceptPause  = 50 * time.Millisecond  // pause of accepting after an error such as no free descriptor
+	ingressLimit = 5 * time.Second        // how long a peer may take to send its preamble
+)
+
+// Outcome is what a worker made of a connection that was offered to it.
+type Outcome uint8
+
+// The outcomes.
+const (
+	Accepted Outcome = iota + 1 // Accepted: it is the worker's.
+	Refused                     // Refused: the worker does not want it; nothing of it was read.
+	Lost                        // Lost: the worker died without having read of it.
+)
+
+// Worker is a local worker as the data path needs it.
+type Worker interface {
+	// Passes reports whether the worker takes sockets (Offer); otherwise it is dialed (Dial).
+	Passes() bool
+	// Offer passes a socket for the listener key. The descriptor stays the caller's. outcome is called exactly once unless an error is
+	// returned. remote, if valid, is the client's address where the socket's own peer is not the client.
+	Offer(key string, fd int, remote netip.AddrPort, outcome func(Outcome)) error
+	// Dial connects to the worker.
+	Dial(ctx context.Context) (net.Conn, error)
+}
+
+// Options are what a Server needs.
+type Options struct {
+	Balancer *balancer.Balancer
+	// DialPeer opens a stream to the node with that name.
+	DialPeer func(ctx context.Context, node string) (net.Conn, error)
+	Logger   hclog.Logger
+	// Relays bounds the connections whose bytes cross this node (count); 0 = by the limit on descriptors.
+	Relays int
+}
+
+// Server is the data path of one node.
+type Server struct {
+	o       Options
+	log     hclog.Logger
+	tracker *tracker
+	relays  chan struct{} // one token for each relay
+	wg      sync.WaitGroup
+	closing chan struct{}
+	stats   counters
+	grumble grumble
+
+	mu        sync.Mutex // guards all below
+	workers   map[string]Worker
+	listeners map[listenerID]*listener
+	conns     map[net.Conn]struct{} // both ends of relays, to be cut at Close
+	closed    bool
+}
+
+type listenerID struct{ app, key string }
+
+type counters struct {
+	accepted, closed, handedOff, forwardedOut, forwardedIn, refused, retried, stopped atomic.Uint64
+}
+
+// Stats are the totals of the data path since the start (counts). Accepted = Closed + Open.
+type Stats struct {
+	Accepted     uint64 // Accepted connections, from clients and from peers
+	Closed       uint64 // Closed of these, for whatever reason
+	Open         uint64
+	HandedOff    uint64 // HandedOff is the number of sockets that workers took.
+	ForwardedOut uint64 // ForwardedOut is the number of connections that peers took.
+	ForwardedIn  uint64 // ForwardedIn is the number of connections that came from peers and were taken.
+	Refused      uint64 // Refused connections: reset, because nobody could serve them
+	Retried      uint64 // Retried is how often a target did not take a connection and another was asked.
+}
+
+// New returns a Server with no listeners. Where the kernel cannot tell when a socket has ended (see track_linux.go), a connection
+// that was handed off counts as over once the worker took it, and the log says so once.
+func New(o Options) *Server {
+	s := &Server{o: o, log: o.Logger.Named("proxy"), closing: make(chan struct{}), workers: make(map[string]Worker),
+		listeners: make(map[listenerID]*listener), conns: make(map[net.Conn]struct{})}
+	if o.Relays == 0 {
+		o.Relays = relayLimit()
+	}
+	s.relays = make(chan struct{}, o.Relays)
+	t, err := newTracker(s.log)
+	if err != nil {
+		s.log.Warn("cannot see when handed-off connections end; balancing counts only connections not yet taken", "err", err)
+	}
+	s.tracker = t
+	return s
+}
+
+// Stats returns the totals.
+func (s *Server) Stats() Stats {
+	c := &s.stats
+	out := Stats{Closed: c.closed.Load(), HandedOff: c.handedOff.Load(), ForwardedOut: c.forwardedOut.Load(),
+		ForwardedIn: c.forwardedIn.Load(), Refused: c.refused.Load(), Retried: c.retried.Load()}
+	out.Accepted = c.accepted.Load() // after closed, so that Open is never negative
+	out.Open = out.Accepted - out.Closed
+	return out
+}
+
+// SetWorker makes a worker known; the balancer decides from when on it is chosen.
+func (s *Server) SetWorker(id string, w Worker) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.workers[id] = w
+}
+
+// RemoveWorker forgets a worker whose process is gone, and gives back the claims of the connections that died with it.
+func (s *Server) RemoveWorker(id string) {
+	s.mu.Lock()
+	delete(s.workers, id)
+	s.mu.Unlock()
+	s.tracker.dropOwner(id)
+}
+
+func (s *Server) worker(id string) Worker {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.workers[id]
+}
+
+// ErrClosed is returned after Close.
+var ErrClosed = errors.New("the data path is closed")
+
+// Listen opens addr ("host:port", or ":port" for every address; network "tcp", or "tcp6" for IPv6 alone) for an app, and returns the address
+// that was bound. key names the listener to the app's workers and on every node. A second call with the same app and key returns the first call's address.
+// Errors: syscall.EADDRINUSE and the like, wrapped.
+func (s *Server) Listen(app, key, network, addr string) (netip.AddrPort, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	id := listenerID{app, key}
+	if l := s.listeners[id]; l != nil {
+		return l.bound, nil
+	}
+	if s.closed {
+		return netip.AddrPort{}, ErrClosed
+	}
+	l, err := openListener(s, listenerID{app, key}, network, addr)
+	if err != nil {
+		return netip.AddrPort{}, fmt.Errorf("listen on %s for %s: %w", addr, app, err)
+	}
+	s.listeners[id] = l
+	s.wg.Go(l.accept)
+	return l.bound, nil
+}
+
+// Unlisten closes an app's listener after what waits in its backlog was served; "" closes all of the app's.
+func (s *Server) Unlisten(app, key string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for id, l := range s.listeners {
+		if id.app == app && (key == "" || id.key == key) {
+			l.stop()
+			delete(s.listeners, id)
+		}
+	}
+}
+
+// Listener describes an open listener.
+type Listener struct {
+	App, Key string
+	Addr     netip.AddrPort
+}
+
+// Listeners lists what is open.
+func (s *Server) Listeners() []Listener {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	out := make([]Listener, 0, len(s.listeners))
+	for id, l := range s.listeners {
+		out = append(out, Listener{App: id.app, Key: id.key, Addr: l.bound})
+	}
+	return out
+}
+
+// StopAccepting closes all listeners; open connections go on.
+func (s *Server) StopAccepting() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for id, l := range s.listeners {
+		l.stop()
+		delete(s.listeners, id)
+	}
+}
+
+// Close stops accepting, cuts every connection whose bytes cross this node, and waits until all is given back.
+func (s *Server) Close() error {
+	s.StopAccepting()
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		return nil
+	}
+	s.closed = true
+	close(s.closing)
+	for c := range s.conns {
+		c.Close()
+	}
+	s.mu.Unlock()
+	s.wg.Wait()
+	s.tracker.close()
+	return nil
+}
+
+// hold registers a connection to be cut at Close; false means that the server is closed already, and that c was closed.
+func (s *Server) hold(c net.Conn) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		c.Close()
+		return false
+	}
+	s.conns[c] = struct{}{}
+	return true
+}
+
+func (s *Server) release(c net.Conn) {
+	s.mu.Lock()
+	delete(s.conns, c)
+	s.mu.Unlock()
+	c.Close()
+}
+
+// grumble lets one line a second through.
+type grumble struct {
+	mu   sync.Mutex
+	last time.Time
+	held int
+}
+
+func (g *grumble) warn(log hclog.Logger, msg string, kv ...any) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if time.Since(g.last) < time.Second {
+		g.held++
+		return
+	}
+	log.Warn(msg, append(kv, "count", g.held+1)...)
+	g.last, g.held = time.Now(), 0
+}

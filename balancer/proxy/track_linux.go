@@ -1,0 +1,204 @@
+package proxy
+
+import (
+	"encoding/binary"
+	"errors"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/mdlayher/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// A socket that was handed off to a worker is out of our sight: the worker reads, writes and closes it. The kernel tells anyone who
+// asks when a TCP socket has ended (sock_diag's destroy groups, no privilege needed), 0.1 ms after the fact, and a socket's cookie says
+// which it was. That makes claims exact for any Node program, with nothing loaded into it.
+const (
+	groupTCPDestroy  = 1 // SKNLGRP_INET_TCP_DESTROY
+	groupTCP6Destroy = 3 // SKNLGRP_INET6_TCP_DESTROY
+	sockDiagByFamily = 20
+	diagMessageSize  = 72 // struct inet_diag_msg
+	diagCookieOffset = 44
+	diagReceive      = 8 << 20 // bytes of notifications that may wait for us
+	resyncEvery      = 15 * time.Second
+	// allButDead are the states in which a socket still is somebody's: all but TIME_WAIT, CLOSE and NEW_SYN_RECV.
+	allButDead = ^uint32(1<<6|1<<7|1<<12) & 0xfff
+)
+
+// tracked is a socket that a worker has.
+type tracked struct {
+	owner string
+	over  func()
+}
+
+// tracker calls back when sockets end.
+type tracker struct {
+	log  hclog.Logger
+	conn *netlink.Conn
+	wg   sync.WaitGroup
+	stop chan struct{}
+
+	mu    sync.Mutex
+	socks map[uint64]tracked
+}
+
+func newTracker(log hclog.Logger) (*tracker, error) {
+	t := &tracker{log: log, socks: make(map[uint64]tracked), stop: make(chan struct{})}
+	c, err := netlink.Dial(unix.NETLINK_SOCK_DIAG, nil)
+	if err != nil {
+		return t, err
+	}
+	for _, g := range []uint32{groupTCPDestroy, groupTCP6Destroy} {
+		if err := c.JoinGroup(g); err != nil {
+			c.Close()
+			return t, err
+		}
+	}
+	_ = c.SetReadBuffer(diagReceive)
+	t.conn = c
+	t.wg.Go(t.listen)
+	t.wg.Go(t.sweep)
+	return t, nil
+}
+
+// track calls over once when the socket behind fd has ended for good, or its owner was dropped. The caller still holds fd, so the
+// end lies ahead. Without the kernel's help it calls over at once.
+func (t *tracker) track(owner string, fd int, over func()) {
+	if t.conn == nil {
+		over()
+		return
+	}
+	cookie, err := unix.GetsockoptUint64(fd, unix.SOL_SOCKET, unix.SO_COOKIE)
+	if err != nil {
+		over()
+		return
+	}
+	t.mu.Lock()
+	t.socks[cookie] = tracked{owner, over}
+	t.mu.Unlock()
+}
+
+// dropOwner ends all that a dead worker had.
+func (t *tracker) dropOwner(owner string) {
+	t.finish(func(_ uint64, s tracked) bool { return s.owner == owner })
+}
+
+// finish ends the tracked sockets that match.
+func (t *tracker) finish(match func(uint64, tracked) bool) {
+	var over []func()
+	t.mu.Lock()
+	for c, s := range t.socks {
+		if match(c, s) {
+			over = append(over, s.over)
+			delete(t.socks, c)
+		}
+	}
+	t.mu.Unlock()
+	for _, f := range over {
+		f()
+	}
+}
+
+// listen takes the kernel's notifications. When they came faster than we read, the kernel dropped some and says so: then the whole
+// table is compared.
+func (t *tracker) listen() {
+	for {
+		msgs, err := t.conn.Receive()
+		if err != nil {
+			if !errors.Is(err, syscall.ENOBUFS) {
+				return
+			}
+			t.resync()
+			continue
+		}
+		for _, m := range msgs {
+			if len(m.Data) < diagMessageSize {
+				continue
+			}
+			t.mu.Lock()
+			cookie := cookieOf(m.Data)
+			s, ok := t.socks[cookie]
+			delete(t.socks, cookie)
+			t.mu.Unlock()
+			if ok {
+				s.over()
+			}
+		}
+	}
+}
+
+func cookieOf(msg []byte) uint64 {
+	lo := binary.NativeEndian.Uint32(msg[diagCookieOffset:])
+	hi := binary.NativeEndian.Uint32(msg[diagCookieOffset+4:])
+	return uint64(hi)<<32 | uint64(lo)
+}
+
+// sweep compares the whole table now and then, in case a notification was lost without a word.
+func (t *tracker) sweep() {
+	tick := time.NewTicker(resyncEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			t.resync()
+		case <-t.stop:
+			return
+		}
+	}
+}
+
+// resync ends every tracked socket that the kernel does not have any more.
+func (t *tracker) resync() {
+	t.mu.Lock()
+	before := make(map[uint64]bool, len(t.socks))
+	for c := range t.socks {
+		before[c] = true
+	}
+	t.mu.Unlock()
+	if len(before) == 0 {
+		return
+	}
+	alive, err := dump()
+	if err != nil {
+		t.log.Warn("cannot list sockets", "err", err)
+		return
+	}
+	t.finish(func(c uint64, _ tracked) bool { return before[c] && !alive[c] })
+}
+
+// dump returns the cookies of all TCP sockets in this network namespace.
+func dump() (map[uint64]bool, error) {
+	c, err := netlink.Dial(unix.NETLINK_SOCK_DIAG, nil)
+	if err != nil {
+		return nil, err
+	}
+	defer c.Close()
+	alive := make(map[uint64]bool)
+	for _, fam := range []byte{unix.AF_INET, unix.AF_INET6} {
+		req := make([]byte, 56) // struct inet_diag_req_v2
+		req[0], req[1] = fam, unix.IPPROTO_TCP
+		binary.NativeEndian.PutUint32(req[4:], allButDead)
+		msgs, err := c.Execute(netlink.Message{Header: netlink.Header{Type: sockDiagByFamily, Flags: netlink.Request | netlink.Dump}, Data: req})
+		if err != nil {
+			return nil, err
+		}
+		for _, m := range msgs {
+			if len(m.Data) >= diagMessageSize {
+				alive[cookieOf(m.Data)] = true
+			}
+		}
+	}
+	return alive, nil
+}
+
+// close ends the tracking; sockets still tracked count as over.
+func (t *tracker) close() {
+	close(t.stop)
+	if t.conn != nil {
+		t.conn.Close()
+	}
+	t.wg.Wait()
+	t.finish(func(uint64, tracked) bool { return true })
+}

@@ -1,0 +1,210 @@
+package main
+
+import (
+	"flag"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"meshnode/node/config"
+	"meshnode/store/spec"
+)
+
+// appFlags are the flags that say how an app is to run.
+type appFlags struct {
+	name         string
+	workers      string
+	ports        listFlag
+	mode         string
+	env          listFlag
+	cwd          string
+	interpreter  string
+	order        string
+	waitReady    bool
+	timeouts     spec.Timeouts
+	declaredOn   *flag.FlagSet
+	declaredName []string
+}
+
+// listFlag is a flag that may be given many times.
+type listFlag []string
+
+func (l *listFlag) String() string     { return strings.Join(*l, ",") }
+func (l *listFlag) Set(v string) error { *l = append(*l, v); return nil }
+
+// secondsFlag is a time limit. It insists on a unit, as other programs read a bare number as milliseconds.
+type secondsFlag struct{ to *float64 }
+
+func (s secondsFlag) String() string { return "" }
+
+func (s secondsFlag) Set(v string) error {
+	var d time.Duration
+	err := timeFlag{&d}.Set(v)
+	*s.to = d.Seconds()
+	return err
+}
+
+// timeFlag is a time limit as Go has it.
+type timeFlag struct{ to *time.Duration }
+
+func (f timeFlag) String() string { return "" }
+
+func (f timeFlag) Set(v string) error {
+	d, err := time.ParseDuration(v)
+	switch {
+	case err != nil:
+		return fmt.Errorf("%q is no time; give one with its unit, like 30s", v)
+	case d <= 0:
+		return fmt.Errorf("%q must be more than nothing", v)
+	}
+	*f.to = d
+	return nil
+}
+
+// declareApp adds the flags of an app to fs.
+func declareApp(fs *flag.FlagSet) *appFlags {
+	f := &appFlags{declaredOn: fs}
+	before := map[string]bool{}
+	fs.VisitAll(func(g *flag.Flag) { before[g.Name] = true })
+	fs.StringVar(&f.name, "name", "", "`name` name of the app (default the script's)")
+	fs.StringVar(&f.name, "n", "", sameAs+"name")
+	fs.StringVar(&f.workers, "i", "max", "`n` how many workers on every node, or max for one per core (default max)")
+	fs.Var(&f.ports, "port", "`port` port or host:port clients connect to; repeat it for more (Node.js apps seldom need it)")
+	fs.StringVar(&f.mode, "mode", "auto", "`mode` how workers get connections: auto, cluster or port (default auto)")
+	fs.Var(&f.env, "env", "`K=V` a variable for the workers; repeat it for more")
+	fs.StringVar(&f.cwd, "cwd", "", "`dir` folder the workers run in (default this one)")
+	fs.StringVar(&f.interpreter, "interpreter", "", "`program` what runs the script, or none (default by the script's ending)")
+	fs.StringVar(&f.order, "order", "start-first", "`order` how workers are replaced: start-first or stop-first (default start-first)")
+	fs.BoolVar(&f.waitReady, "wait-ready", false, "a worker is ready only when it says so: process.send('ready') or READY=1")
+	fs.Var(secondsFlag{&f.timeouts.Listen}, "listen-timeout", "`time` how long a worker may take to get ready (default 30s)")
+	fs.Var(secondsFlag{&f.timeouts.Drain}, "drain-timeout", "`time` how long open connections may take before a worker is stopped (default 30s)")
+	fs.Var(secondsFlag{&f.timeouts.Kill}, "kill-timeout", "`time` how long a worker may take to end before it is killed (default 10s)")
+	fs.VisitAll(func(g *flag.Flag) {
+		if !before[g.Name] {
+			f.declaredName = append(f.declaredName, g.Name)
+		}
+	})
+	return f
+}
+
+// given returns the name of a flag of the app that stands on the command line, or "".
+func (f *appFlags) given() string {
+	found := ""
+	f.declaredOn.Visit(func(g *flag.Flag) {
+		for _, name := range f.declaredName {
+			if g.Name == name {
+				found = name
+			}
+		}
+	})
+	return found
+}
+
+// app makes the app that the flags and the program describe. The error is a usageError.
+func (f *appFlags) app(c *console, what string, args []string) (spec.App, error) {
+	p := programFinder{dir: c.dir, lookPath: c.lookPath, interpreter: f.interpreter}
+	a := spec.App{Name: f.name, Dir: c.dir, Mode: spec.Mode(f.mode), Order: spec.Order(f.order), WaitReady: f.waitReady, Timeouts: f.timeouts}
+	if f.cwd != "" {
+		a.Dir = c.path(f.cwd)
+		p.other = a.Dir
+		if !isFolder(a.Dir) {
+			return a, usagef("-cwd: there is no folder %s", a.Dir)
+		}
+	}
+	found, err := p.find(what)
+	if err != nil {
+		return a, err
+	}
+	a.Command = append(found.command, args...)
+	if a.Name == "" {
+		a.Name = found.name
+	}
+	if a.Workers, err = parseWorkers(f.workers); err != nil {
+		return a, err
+	}
+	if a.Listen, err = parsePorts(f.ports); err != nil {
+		return a, err
+	}
+	if a.Env, err = parseEnv(f.env); err != nil {
+		return a, err
+	}
+	return a, f.check(a)
+}
+
+// check refuses what the cluster would refuse, in the words of the command line.
+func (f *appFlags) check(a spec.App) error {
+	modes := []string{string(spec.ModeAuto), string(spec.ModeCluster), string(spec.ModePort)}
+	orders := []string{string(spec.OrderStartFirst), string(spec.OrderStopFirst)}
+	if err := oneOf("-mode", f.mode, modes); err != nil {
+		return err
+	}
+	if err := oneOf("-order", f.order, orders); err != nil {
+		return err
+	}
+	if err := spec.ValidateName(a.Name); err != nil {
+		if f.name == "" {
+			return usagef("%q cannot be the name of an app; give one with -name", a.Name)
+		}
+		return &usageError{err: fmt.Errorf("-%w", err)}
+	}
+	if err := a.WithDefaults().Validate(); err != nil {
+		return &usageError{err: err}
+	}
+	return nil
+}
+
+func oneOf(name, word string, allowed []string) error {
+	for _, a := range allowed {
+		if a == word {
+			return nil
+		}
+	}
+	if near := config.Nearest(word, allowed); near != "" {
+		return usagef("%s: there is no %q; did you mean %s?", name, word, near)
+	}
+	return usagef("%s: there is no %q; use one of %s", name, word, strings.Join(allowed, ", "))
+}
+
+// parseWorkers reads -i; 0 stands for one per core, as in spec.App.
+func parseWorkers(word string) (int, error) {
+	if strings.EqualFold(word, "max") {
+		return 0, nil
+	}
+	n, err := strconv.Atoi(word)
+	if err != nil || n < 0 || n > spec.MaxWorkers {
+		return 0, usagef("-i: %q is no number of workers; give 1 to %d, or max for one per core", word, spec.MaxWorkers)
+	}
+	return n, nil
+}
+
+func parsePorts(words []string) ([]string, error) {
+	var out []string
+	for _, w := range words {
+		addr := w
+		if _, err := strconv.ParseUint(w, 10, 64); err == nil {
+			addr = ":" + w
+		}
+		if err := spec.ValidateListen(addr); err != nil {
+			return nil, usagef("-port: %q is neither a port from 1 to 65535 nor an address like 10.0.0.1:3000", w)
+		}
+		out = append(out, addr)
+	}
+	return out, nil
+}
+
+// parseEnv reads variables. Errors never repeat a value: it may be a password.
+func parseEnv(words []string) (map[string]string, error) {
+	if len(words) == 0 {
+		return nil, nil
+	}
+	env := make(map[string]string, len(words))
+	for i, w := range words {
+		k, v, ok := strings.Cut(w, "=")
+		if !ok || k == "" {
+			return nil, usagef("-env: number %d is not of the form NAME=value", i+1)
+		}
+		env[k] = v
+	}
+	return env, nil
+}

@@ -1,0 +1,230 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"flag"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"meshnode/node/api"
+	"meshnode/node/config"
+	"meshnode/store/spec"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+// golden compares text with a file of testdata.
+func golden(t *testing.T, name, text string) {
+	t.Helper()
+	path := filepath.Join("testdata", name+".txt")
+	if *update {
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff(string(want), text); d != "" {
+		t.Errorf("%s (-want +got):\n%s", path, d)
+	}
+}
+
+// fakeNode is the backend of a node whose answers a test sets.
+type fakeNode struct {
+	mu       sync.Mutex
+	status   api.Status
+	workers  []api.WorkerStatus
+	apps     map[string]api.Description
+	progress []api.Progress // one per look, the last one again and again
+	looks    int
+	lines    []api.LogLine
+	fail     error // answer of every change
+	asked    []string
+	started  []api.StartRequest
+	left     func() // called when the node is told to leave
+	looked   func() // called at every look at the progress
+}
+
+func (f *fakeNode) note(what ...string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.asked = append(f.asked, strings.Join(what, " "))
+}
+
+func (f *fakeNode) Status(context.Context) (api.Status, error) { return f.status, nil }
+
+func (f *fakeNode) Workers(_ context.Context, app string) ([]api.WorkerStatus, error) {
+	var out []api.WorkerStatus
+	for _, w := range f.workers {
+		if app == "" || w.App == app {
+			out = append(out, w)
+		}
+	}
+	if app != "" && out == nil {
+		return nil, api.Errorf(api.CodeNotFound, "", "there is no app %q; did you mean api?", app)
+	}
+	return out, nil
+}
+
+func (f *fakeNode) Describe(_ context.Context, app string) (api.Description, error) {
+	d, ok := f.apps[app]
+	if !ok {
+		return d, api.Errorf(api.CodeNotFound, "", "there is no app %q; did you mean api?", app)
+	}
+	return d, nil
+}
+
+func (f *fakeNode) Progress(_ context.Context, app string, release uint64) (api.Progress, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.looked != nil {
+		f.looked()
+	}
+	if len(f.progress) == 0 {
+		return api.Progress{App: app, Release: release, Done: true}, nil
+	}
+	p := f.progress[min(f.looks, len(f.progress)-1)]
+	f.looks++
+	p.App, p.Release = app, release
+	return p, nil
+}
+
+func (f *fakeNode) Leave(context.Context) error {
+	f.note("leave")
+	if f.left != nil {
+		f.left()
+	}
+	return f.fail
+}
+
+func (f *fakeNode) change(app string, what ...string) (api.Change, error) {
+	f.note(what...)
+	return api.Change{App: app, Index: 7, Release: 3}, f.fail
+}
+
+func (f *fakeNode) Start(_ context.Context, r api.StartRequest) (api.Change, error) {
+	f.mu.Lock()
+	f.started = append(f.started, r)
+	f.mu.Unlock()
+	return f.change(r.App.Name, "start", r.App.Name)
+}
+
+func (f *fakeNode) Reload(_ context.Context, name string, order spec.Order) (api.Change, error) {
+	return f.change(name, strings.TrimSpace("reload "+name+" "+string(order)))
+}
+
+func (f *fakeNode) Stop(_ context.Context, name string) (api.Change, error) {
+	return f.change(name, "stop", name)
+}
+
+func (f *fakeNode) Delete(_ context.Context, name string) (api.Change, error) {
+	return f.change(name, "delete", name)
+}
+
+func (f *fakeNode) Scale(_ context.Context, name, workers string) (api.Change, error) {
+	return f.change(name, "scale", name, workers)
+}
+
+func (f *fakeNode) Logs(ctx context.Context, q api.LogQuery, emit func(api.LogLine) error) error {
+	for _, line := range f.lines {
+		if q.Stream != "" && line.Stream != q.Stream || q.App != "" && line.App != q.App {
+			continue
+		}
+		if err := emit(line); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// terminal is a console of a test, with what it printed.
+type terminal struct {
+	*console
+	out, errs *bytes.Buffer
+	server    *api.Server
+	served    chan error
+}
+
+// offline returns a terminal on a server where no node runs. Its folder is new and empty.
+func offline(t *testing.T) *terminal {
+	t.Helper()
+	dir := t.TempDir()
+	out, errs := &bytes.Buffer{}, &bytes.Buffer{}
+	return &terminal{out: out, errs: errs, console: &console{
+		out: out, errs: errs, dir: dir, poll: time.Millisecond, version: "v1.2.3",
+		environ: []string{"HOME=" + dir, "MESHNODE_ADDR=" + filepath.Join(dir, "s"), "PATH=" + filepath.Join(dir, "bin")},
+		runNode: func(context.Context, config.Settings, nodeOptions) error { return errors.New("no node in this test") },
+		newKey:  func() (string, error) { return "mk1-test", nil },
+	}}
+}
+
+// online returns a terminal on a server whose node answers as f does.
+func online(t *testing.T, f *fakeNode) *terminal {
+	t.Helper()
+	term := offline(t)
+	l, err := net.Listen("unix", filepath.Join(term.dir, "s"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	term.server = api.NewServer(api.Options{Cluster: f, Apps: f, Logs: f, Local: true})
+	term.served = make(chan error, 1)
+	go func() { term.served <- term.server.Serve(l) }()
+	t.Cleanup(func() {
+		term.server.Close()
+		if err := <-term.served; err != nil {
+			t.Error(err)
+		}
+	})
+	return term
+}
+
+// run carries out a command line, given as words between spaces.
+func (term *terminal) run(t *testing.T, line string) int {
+	t.Helper()
+	term.out.Reset()
+	term.errs.Reset()
+	return term.execute(t.Context(), strings.Fields(line))
+}
+
+// expect runs a command line and compares all that comes out.
+func (term *terminal) expect(t *testing.T, line string, code int, out, errs string) {
+	t.Helper()
+	if got := term.run(t, line); got != code {
+		t.Errorf("meshnode %s: exit code %d, want %d", line, got, code)
+	}
+	if d := cmp.Diff(out, term.out.String()); d != "" {
+		t.Errorf("meshnode %s: standard output (-want +got):\n%s", line, d)
+	}
+	if d := cmp.Diff(errs, term.errs.String()); d != "" {
+		t.Errorf("meshnode %s: standard error (-want +got):\n%s", line, d)
+	}
+}
+
+// touch makes files in the terminal's folder; a name that ends in "*" is made executable, without the star.
+func (term *terminal) touch(t *testing.T, names ...string) {
+	t.Helper()
+	for _, name := range names {
+		name, program := strings.CutSuffix(name, "*")
+		path, mode := filepath.Join(term.dir, name), os.FileMode(0o644)
+		if program {
+			mode = 0o755
+		}
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, nil, mode); err != nil {
+			t.Fatal(err)
+		}
+	}
+}

@@ -1,0 +1,151 @@
+package main
+
+import (
+	"encoding/json"
+	"math"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"meshnode/node/api"
+	"meshnode/store/spec"
+)
+
+// example is a cluster with something of everything.
+func example() *fakeNode {
+	at := time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC)
+	app := spec.App{
+		Name: "api", Command: []string{"node", "/srv/api/server.js", "--greet", "it's me"}, Dir: "/srv/api", Workers: 2,
+		Env: map[string]string{"TOKEN": "s3cret", "NODE_ENV": "production"}, Listen: []string{":3000"}, Learned: []string{":3000", ":9229"}, Release: 4,
+	}.WithDefaults()
+	workers := []api.WorkerStatus{
+		{App: "api", Worker: "10", Node: "web-1", PID: 4711, Status: "ready", Mode: "cluster", Release: 4, CPU: 12.4, Memory: 67_317_760, Connections: 12, Uptime: 93784},
+		{App: "api", Worker: "2", Node: "web-1", Status: "backoff", Mode: "cluster", Release: 4, Restarts: 16},
+		{App: "mailer", Worker: "0", Node: "web-2", PID: 12, Status: "ready", Mode: "port", Release: 1, Memory: 1023, Uptime: 59.9},
+	}
+	return &fakeNode{
+		status: api.Status{
+			Cluster: "c-3f2a9c1e", Leader: "web-1", Quorum: true, Index: 42,
+			Members: []api.MemberStatus{
+				{Node: "web-1", Addr: "10.0.0.1:7946", Status: "alive", Role: "leader", Cores: 8, Load: 0.314, Connections: 1200, ForwardedIn: 3, ForwardedOut: 45678, Version: "v1.2.3", Uptime: 93784},
+				{Node: "web-2", Addr: "10.0.0.2:7946", Status: "failed", Role: "voter", Cores: 16, Load: 0.9, Connections: 7, Version: "v1.2.3", Uptime: 12},
+				{Node: "web-3", Addr: "10.0.0.3:7946", Status: "alive", Cores: 4, Uptime: 3},
+			},
+			Apps: []api.AppStatus{
+				{App: "api", Release: 4, Listen: []string{":3000", ":9229"}, Workers: 24, Ready: 23, Restarts: 16, Connections: 1207},
+				{App: "mailer", Release: 1, Stopped: true},
+			},
+			Warnings: []api.Warning{{What: "web-2 does not answer since 12s", Remedy: "look at that server, or take it out with: meshnode leave there"}, {What: "no remedy for this one"}},
+		},
+		workers: workers,
+		apps: map[string]api.Description{
+			"api": {
+				App: app, Status: api.AppStatus{App: "api", Release: 4, Workers: 2, Ready: 1, Restarts: 16, Connections: 12},
+				Nodes: []api.NodeWorkers{
+					{Node: "web-1", Workers: workers[:2], Progress: api.NodeProgress{Node: "web-1", State: api.StateFailed, Error: "not ready within 30s"}},
+				},
+				Exits:     []api.Exit{{Time: at, Node: "web-1", Worker: "2", Release: 4, Code: 1, Reason: "not ready within 30s"}, {Time: at, Node: "web-1", Worker: "2", Release: 4, Code: -1, Signal: "SIGKILL"}},
+				Listeners: []api.Listener{{Node: "web-1", Addr: ":3000", State: api.ListenerOpen}, {Node: "web-2", Addr: ":3000", State: api.ListenerFailed, Error: "address already in use"}},
+			},
+			"mailer": {App: spec.App{Name: "mailer", Command: []string{"/usr/bin/mailer"}, Dir: "/", Stopped: true, Release: 1, WaitReady: true}.WithDefaults()},
+		},
+		lines: []api.LogLine{
+			{Time: at, Node: "web-1", App: "api", Worker: "2", Stream: api.StreamOut, Text: "listening <3000>"},
+			{Time: at, Node: "web-2", App: "mailer", Worker: "0", Stream: api.StreamErr, Text: "trouble"},
+		},
+	}
+}
+
+func TestScreens(t *testing.T) {
+	term := online(t, example())
+	for name, line := range map[string]string{
+		"status": "status", "status-node": "status -node web-3", "list": "list", "list-app": "ps mailer", "members": "members",
+		"describe": "describe api", "describe-all": "show all", "logs": "logs", "list-json": "ls -json -node web-2", "members-json": "members -json -node web-3",
+	} {
+		t.Run(name, func(t *testing.T) {
+			if code := term.run(t, line); code != exitDone || term.errs.Len() > 0 {
+				t.Errorf("exit code %d, %s", code, term.errs)
+			}
+			golden(t, name, term.out.String())
+		})
+	}
+	if term.run(t, "describe api"); strings.Contains(term.out.String(), "s3cret") {
+		t.Error("a variable's value is on the screen")
+	}
+}
+
+func TestEmptyScreens(t *testing.T) {
+	term := online(t, &fakeNode{})
+	const none = "no apps yet; start one with: meshnode start server.js\n"
+	term.expect(t, "list", exitDone, none, "")
+	term.expect(t, "list -json", exitDone, "[]\n", "")
+	term.expect(t, "describe all", exitDone, none, "")
+	term.expect(t, "stop all", exitDone, "", "there are no apps\n")
+	term.expect(t, "stop all -json", exitDone, "[]\n", "there are no apps\n")
+	term.run(t, "status")
+	golden(t, "status-empty", term.out.String())
+}
+
+func TestJSONIsTheStatus(t *testing.T) {
+	f := example()
+	term := online(t, f)
+	term.run(t, "status -json")
+	var got api.Status
+	if err := json.Unmarshal(term.out.Bytes(), &got); err != nil {
+		t.Fatal(err)
+	}
+	if got.Cluster != f.status.Cluster || len(got.Members) != 3 || got.Warnings[0] != f.status.Warnings[0] {
+		t.Errorf("%+v", got)
+	}
+}
+
+func TestNarrowing(t *testing.T) {
+	term := online(t, example())
+	term.expect(t, "list -node wbe-1", exitFailed, "", "meshnode: there is no node \"wbe-1\"; did you mean web-1?\n")
+	term.expect(t, "status -node other", exitFailed, "", "meshnode: there is no node \"other\"; there are web-1, web-2, web-3\n")
+	term.expect(t, "list -node web-3", exitDone, "no workers\n", "")
+	term.expect(t, "list aip", exitFailed, "", "meshnode: there is no app \"aip\"; did you mean api?\n")
+	term.expect(t, "list a b", exitFailed, "", "meshnode: \"b\" is one argument too many; give one app\nsee: meshnode help list\n")
+}
+
+func TestLogs(t *testing.T) {
+	term := online(t, example())
+	term.expect(t, "logs -err", exitDone, "mailer/0@web-2 | trouble\n", "")
+	term.expect(t, "logs -out", exitDone, "api/2@web-1 | listening <3000>\n", "")
+	term.expect(t, "logs api -json", exitDone,
+		`{"time":"2026-03-04T05:06:07Z","node":"web-1","app":"api","worker":"2","stream":"out","text":"listening <3000>"}`+"\n", "")
+	term.expect(t, "logs -node web-2 all", exitDone, "mailer/0@web-2 | trouble\n", "")
+	term.expect(t, "logs -n -1", exitFailed, "", "meshnode: -n: \"-1\" is no number of lines\nsee: meshnode help logs\n")
+	term.expect(t, "logs -f api", exitFailed, "api/2@web-1 | listening <3000>\n", "meshnode: the node has stopped sending; look with: meshnode status\n")
+}
+
+func TestTable(t *testing.T) {
+	table := newTable("NAME", ">N", "NOTE")
+	if table.String() != "" {
+		t.Error("a head without lines")
+	}
+	table.row("müller", "5", "")
+	table.row("x", "-", "a")
+	table.row("y", "1234", "")
+	want := "NAME       N  NOTE\nmüller     5\nx          -  a\ny       1234\n"
+	if d := cmp.Diff(want, table.String()); d != "" {
+		t.Error(d)
+	}
+}
+
+func TestHuman(t *testing.T) {
+	for _, c := range []struct{ got, want string }{
+		{humanDuration(-1), "0s"}, {humanDuration(math.NaN()), "0s"}, {humanDuration(59.9), "59s"}, {humanDuration(60), "1m0s"},
+		{humanDuration(3599), "59m59s"}, {humanDuration(3600), "1h0m"}, {humanDuration(93784), "1d2h"}, {humanDuration(math.Inf(1)), "11574074d1h"},
+		{humanBytes(0), "0B"}, {humanBytes(1023), "1023B"}, {humanBytes(1024), "1.0KiB"}, {humanBytes(1<<20 - 1), "1.0MiB"},
+		{humanBytes(67_317_760), "64.2MiB"}, {humanBytes(math.MaxUint64), "16384.0PiB"},
+		{humanShare(0.314), "31%"}, {humanShare(math.NaN()), "-"}, {humanSeconds(90), "1m30s"}, {humanSeconds(0.5), "500ms"},
+		{plural(1, "node"), "1 node"}, {plural(0, "node"), "0 nodes"}, {listOrDash(nil), "-"}, {orDash("x"), "x"},
+	} {
+		if c.got != c.want {
+			t.Errorf("got %q, want %q", c.got, c.want)
+		}
+	}
+}

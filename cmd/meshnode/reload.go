@@ -1,0 +1,27 @@
+package main
+
+import (
+	"context"
+	"flag"
+
+	"meshnode/node/api"
+)
+
+func reloadVerb() verb {
+	return verb{
+		name: "reload", args: "<app>...|all", brief: "replace an app's workers one by one, without losing a connection",
+		more: []string{
+			"A worker is taken out of the routing before it is told to stop. If the new ones do not get",
+			"ready, the old ones stay and the exit code is 2.",
+		},
+		examples: []string{"meshnode reload api", "meshnode reload all"},
+		declare: func(fs *flag.FlagSet) action {
+			return changeNamed(declareChange(fs), change{
+				do: func(ctx context.Context, client *api.Client, name string) (api.Change, error) {
+					return client.Reload(ctx, name, "")
+				},
+				done: running,
+			})
+		},
+	}
+}

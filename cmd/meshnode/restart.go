@@ -1,0 +1,28 @@
+package main
+
+import (
+	"context"
+	"flag"
+
+	"meshnode/node/api"
+	"meshnode/store/spec"
+)
+
+func restartVerb() verb {
+	return verb{
+		name: "restart", args: "<app>...|all", brief: "stop an app's workers, then start them anew",
+		more: []string{
+			"Each old worker ends before its successor starts: for programs that cannot run twice at a",
+			"time. To lose no connection, use reload.",
+		},
+		examples: []string{"meshnode restart api"},
+		declare: func(fs *flag.FlagSet) action {
+			return changeNamed(declareChange(fs), change{
+				do: func(ctx context.Context, client *api.Client, name string) (api.Change, error) {
+					return client.Reload(ctx, name, spec.OrderStopFirst)
+				},
+				done: running,
+			})
+		},
+	}
+}

@@ -1,0 +1,144 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"strings"
+
+	"meshnode/node/api"
+)
+
+func startVerb() verb {
+	return verb{
+		name: "start", args: "<script|program|app>... [-- args]", brief: "run an app on every server, or start a stopped one again",
+		more: []string{
+			"A script is run by the program its ending stands for: .js .cjs .mjs .ts by node, .py by",
+			"python3, .sh by sh, .rb by ruby, .php by php. What stands behind -- is handed to it. The",
+			"files must be at the same place on every server.",
+		},
+		examples: []string{
+			"meshnode start server.js",
+			"meshnode start -n api -i 4 -env NODE_ENV=production server.js -- --verbose",
+			"meshnode start -mode port -port 8080 ./server",
+			"meshnode start api",
+		},
+		declare: func(fs *flag.FlagSet) action {
+			f := &startFlags{app: declareApp(fs), changeFlags: declareChange(fs)}
+			fs.BoolVar(&f.replace, "replace", false, "take the place of the app of that name, worker by worker")
+			return f.start
+		},
+	}
+}
+
+type startFlags struct {
+	*changeFlags
+	app     *appFlags
+	replace bool
+}
+
+// start tells an app from a script: what has no slash and is the name of an app is that app.
+func (f *startFlags) start(ctx context.Context, c *console, in input) error {
+	if len(in.args) == 0 {
+		return usagef("what shall be started? name a script, a program or an app")
+	}
+	return f.with(c, func(client *api.Client) error {
+		apps, err := f.known(ctx, client, in.args)
+		switch {
+		case err != nil:
+			return err
+		case apps != nil:
+			return f.startKnown(ctx, c, client, apps, in)
+		case len(in.args) > 1:
+			return usagef("%q is one argument too many; arguments for the app stand behind --", in.args[1])
+		}
+		return f.startNew(ctx, c, client, in)
+	})
+}
+
+// known returns the apps that the words name, or nil when the first is none. The node is asked before files are looked
+// at, so that a missing node is the first thing told.
+func (f *startFlags) known(ctx context.Context, client *api.Client, words []string) ([]string, error) {
+	status, err := client.Status(ctx)
+	if err != nil {
+		return nil, err
+	}
+	apps := map[string]bool{}
+	all := []string{}
+	for _, a := range status.Apps {
+		apps[a.App] = true
+		all = append(all, a.App)
+	}
+	switch {
+	case words[0] == allApps:
+		return all, nil
+	case !apps[words[0]] || f.replace:
+		return nil, nil
+	}
+	for _, w := range words {
+		if !apps[w] {
+			return nil, usagef("%q is no app, but %q is; start them one by one", w, words[0])
+		}
+	}
+	return words, nil
+}
+
+// startKnown starts stopped apps again, as they are.
+func (f *startFlags) startKnown(ctx context.Context, c *console, client *api.Client, apps []string, in input) error {
+	if given := f.app.given(); given != "" || in.after != nil {
+		what := "-" + given
+		if given == "" {
+			what = "--"
+		}
+		return usagef("%s does not fit: %s is there already; to change it: meshnode scale, or meshnode start -replace <script>", what, strings.Join(apps, ", "))
+	}
+	var stopped []string
+	for _, name := range apps {
+		d, err := client.Describe(ctx, name)
+		switch {
+		case err != nil:
+			return err
+		case d.App.Stopped:
+			stopped = append(stopped, name)
+		case f.json:
+			c.say("%s runs already", name)
+		default:
+			if err := c.print("%s runs already, %d of %s ready", name, d.Status.Ready, plural(d.Status.Workers, "worker")); err != nil {
+				return err
+			}
+		}
+	}
+	if len(stopped) == 0 && !f.json {
+		return nil
+	}
+	return f.run(ctx, c, client, stopped, change{done: running, do: restartStopped})
+}
+
+// restartStopped starts one stopped app, based on the version that was read.
+func restartStopped(ctx context.Context, client *api.Client, name string) (api.Change, error) {
+	d, err := client.Describe(ctx, name)
+	if err != nil {
+		return api.Change{}, err
+	}
+	app := d.App
+	app.Stopped = false
+	return client.Start(ctx, api.StartRequest{App: app, Replace: true})
+}
+
+func (f *startFlags) startNew(ctx context.Context, c *console, client *api.Client, in input) error {
+	app, err := f.app.app(c, in.args[0], in.after)
+	if err != nil {
+		return err
+	}
+	return f.run(ctx, c, client, []string{app.Name}, change{
+		done: running,
+		do: func(ctx context.Context, client *api.Client, _ string) (api.Change, error) {
+			changed, err := client.Start(ctx, api.StartRequest{App: app, Replace: f.replace})
+			var e *api.Error
+			if errors.As(err, &e) && e.Code == api.CodeConflict && e.Remedy == "" {
+				e.Remedy = "use reload for new code, -replace for new flags, or another -name"
+			}
+			return changed, err
+		},
+	})
+}

@@ -1,0 +1,136 @@
+package mux
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"net/netip"
+	"time"
+)
+
+// Bounds of the pause after a failed accept, such as "too many open files".
+const (
+	minAcceptPause = 5 * time.Millisecond
+	maxAcceptPause = time.Second
+)
+
+// accept takes connections until the listener is closed and starts a handshake for each. It never waits for a client.
+func (m *Mux) accept() {
+	pause := minAcceptPause
+	for {
+		c, err := m.tcp.AcceptTCP()
+		switch {
+		case err == nil:
+			pause = minAcceptPause
+			m.admit(c)
+		case errors.Is(err, net.ErrClosed):
+			return
+		default:
+			m.log.Warn("cannot accept peer streams for now", "err", err, "dur", pause)
+			select {
+			case <-time.After(pause):
+			case <-m.ctx.Done():
+				return
+			}
+			pause = min(2*pause, maxAcceptPause)
+		}
+	}
+}
+
+// admit starts the handshake of one connection, or closes it when too many are under way.
+func (m *Mux) admit(c *net.TCPConn) {
+	host := remoteHost(c)
+	if !m.admission.enter(host) {
+		m.refuse(c, reasonBusy, nil)
+		return
+	}
+	m.wait.Go(func() {
+		defer m.admission.leave(host)
+		ctx, cancel := context.WithTimeout(m.ctx, handshakeLimit)
+		defer cancel()
+		conn, protocol, err := m.welcome(ctx, c)
+		if err != nil {
+			m.refuse(c, reasonHandshake, err)
+			return
+		}
+		m.deliver(conn, protocol)
+	})
+}
+
+// welcome runs the accepting side of the handshake; the caller closes c on an error.
+func (m *Mux) welcome(ctx context.Context, c *net.TCPConn) (net.Conn, Protocol, error) {
+	if m.secure == nil {
+		return welcomePlain(ctx, c, m.self)
+	}
+	conn := tls.Server(c, m.secure.server)
+	if err := conn.HandshakeContext(ctx); err != nil {
+		var header tls.RecordHeaderError
+		if errors.As(err, &header) && header.Conn != nil && isMagic(header.RecordHeader[:]) {
+			sendRefusal(ctx, c, statusSecure)
+			return nil, "", ErrPeerInsecure
+		}
+		return nil, "", explain(err)
+	}
+	if _, ok := PeerOf(conn); !ok {
+		return nil, "", errNoIdentity
+	}
+	protocol, ok := protocolOf(conn.ConnectionState().NegotiatedProtocol)
+	if !ok {
+		return nil, "", errNoProtocol
+	}
+	return conn, protocol, nil
+}
+
+// deliver puts a stream into the queue of its protocol, or closes it.
+func (m *Mux) deliver(c net.Conn, p Protocol) {
+	m.mu.Lock()
+	l := m.listeners[p]
+	m.mu.Unlock()
+	if l == nil {
+		m.refuse(c, reasonNoListener, nil)
+		return
+	}
+	if reason, ok := l.put(c); !ok {
+		m.refuse(c, reason, nil)
+		return
+	}
+	m.accepted.Add(1)
+}
+
+// refuse closes a connection and says so to the counters and, at debug level only, to the log: anybody who can reach the port causes it.
+func (m *Mux) refuse(c net.Conn, reason string, err error) {
+	m.refused.Add(1)
+	m.meter.count(metricRefused, reason)
+	m.log.Debug("refused a peer stream", "addr", c.RemoteAddr().String(), "reason", reason, "err", err)
+	_ = c.Close()
+}
+
+// sendRefusal tells the other side in plain text why it is refused. It reads what the other side has sent, within a bound: closing a socket
+// with unread bytes resets it, and the answer would be lost.
+func sendRefusal(ctx context.Context, c *net.TCPConn, status byte) {
+	deadline := time.Now().Add(refuseLimit)
+	if limit, ok := ctx.Deadline(); ok && limit.Before(deadline) {
+		deadline = limit
+	}
+	_ = c.SetDeadline(deadline)
+	stop := context.AfterFunc(ctx, func() { _ = c.SetDeadline(time.Unix(1, 0)) })
+	defer stop()
+	if _, err := c.Write(preamble{status: status}.encode()); err != nil {
+		return
+	}
+	if err := c.CloseWrite(); err != nil {
+		return
+	}
+	_, _ = io.CopyN(io.Discard, c, 64<<10)
+}
+
+// remoteHost returns the host a connection comes from.
+func remoteHost(c *net.TCPConn) netip.Addr {
+	a, ok := c.RemoteAddr().(*net.TCPAddr)
+	if !ok {
+		return netip.Addr{}
+	}
+	return a.AddrPort().Addr().Unmap()
+}

@@ -1,0 +1,82 @@
+package node
+
+import (
+	"net"
+	"slices"
+	"strconv"
+	"time"
+
+	"meshnode/node/reconcile"
+	"meshnode/node/supervisor"
+	"meshnode/store/spec"
+)
+
+// actuator is what node/reconcile acts on: the configuration on one side, the supervisor on the other.
+type actuator struct{ n *Node }
+
+// State implements reconcile.Actuator.
+func (a actuator) State() (want []reconcile.Want, have []reconcile.Have, ok bool) {
+	c := a.n.store.State()
+	if c.ID == "" || a.n.view.draining.Load() {
+		return nil, nil, false
+	}
+	for _, app := range c.Apps {
+		want = append(want, reconcile.Want{App: app.Name, Workers: a.n.workersOf(app), Release: app.Release, Stopped: app.Stopped})
+	}
+	for _, s := range a.n.sup.Status() {
+		have = append(have, reconcile.Have{App: s.App, Slot: s.Slot, Release: s.Release, Replacing: s.Replacing, Refused: s.Refused,
+			Ready:  s.State == supervisor.StateReady,
+			Ending: s.Replacing == 0 && (s.State == supervisor.StateDraining || s.State == supervisor.StateStopping || s.State == supervisor.StateStopped)})
+	}
+	return want, have, true
+}
+
+// Do implements reconcile.Actuator.
+func (a actuator) Do(s reconcile.Step) {
+	if s.Kind == reconcile.Stop {
+		a.n.sup.Stop(s.App, s.Slot)
+		return
+	}
+	app, ok := a.n.store.State().Apps[s.App]
+	if !ok {
+		return // the next round sees it gone
+	}
+	order := supervisor.StartFirst
+	if app.Order == spec.OrderStopFirst {
+		order = supervisor.StopFirst
+	}
+	a.n.sup.Start(s.Slot, workerSpec(app), order)
+}
+
+// workersOf is how many workers of an app this node should have.
+func (n *Node) workersOf(app spec.App) int {
+	if app.Workers == 0 {
+		return n.who.cores
+	}
+	return app.Workers
+}
+
+// workerSpec translates the configuration's app into what the supervisor starts.
+func workerSpec(app spec.App) supervisor.Spec {
+	mode := supervisor.Mode(app.Mode)
+	if app.Mode == spec.ModeAuto || app.Mode == "" {
+		mode = supervisor.AutoMode(app.Command)
+	}
+	s := supervisor.Spec{App: app.Name, Release: app.Release, Command: app.Command, Dir: app.Dir, Mode: mode, WaitReady: app.WaitReady,
+		Serves: mode == supervisor.ModePort && len(app.Listen) > 0, ListenTimeout: seconds(app.Timeouts.Listen),
+		DrainTimeout: seconds(app.Timeouts.Drain), KillTimeout: seconds(app.Timeouts.Kill)}
+	for k, v := range app.Env {
+		s.Env = append(s.Env, k+"="+v)
+	}
+	slices.Sort(s.Env)
+	if mode == supervisor.ModeCluster && len(app.Listen) > 0 {
+		if _, port, err := net.SplitHostPort(app.Listen[0]); err == nil {
+			s.Port, _ = strconv.Atoi(port)
+		}
+	}
+	return s
+}
+
+func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
+
+var _ reconcile.Actuator = actuator{}

@@ -1,0 +1,57 @@
+package api
+
+import (
+	"context"
+
+	"meshnode/store/spec"
+)
+
+// Cluster answers the operator's questions. Methods return when ctx ends, and *Error where the operator can act on it.
+type Cluster interface {
+	// Status returns the whole cluster as this node sees it.
+	Status(ctx context.Context) (Status, error)
+	// Workers returns the workers of app on every node, of every app when app is empty.
+	Workers(ctx context.Context, app string) ([]WorkerStatus, error)
+	// Describe returns everything about app.
+	Describe(ctx context.Context, app string) (Description, error)
+	// Progress returns how far the nodes are with release of app, and at once. An app that does not exist any more is
+	// done where none of its workers is left, and is no error. A node that has not yet applied the configuration index of
+	// the asked node is still working, so that what Apps has just committed is never called done too early.
+	Progress(ctx context.Context, app string, release uint64) (Progress, error)
+	// Leave takes this node out of the cluster. It returns once the node is removed from the configuration and gets no new
+	// connections; draining and the end of the process follow on their own, after the answer is sent.
+	Leave(ctx context.Context) error
+}
+
+// Apps carries out the operator's changes. Each returns once the change is committed; the nodes follow on their own.
+type Apps interface {
+	// Start creates or replaces an app.
+	Start(ctx context.Context, request StartRequest) (Change, error)
+	// Reload makes a new release of the app and replaces its workers in the given order; empty = the app's own order.
+	Reload(ctx context.Context, name string, order spec.Order) (Change, error)
+	// Stop ends the workers and keeps the app.
+	Stop(ctx context.Context, name string) (Change, error)
+	// Delete ends the workers and forgets the app.
+	Delete(ctx context.Context, name string) (Change, error)
+	// Scale sets the workers per node: "4", "+1", "-1" or "max".
+	Scale(ctx context.Context, name, workers string) (Change, error)
+}
+
+// Logs reads the output of workers over the whole cluster.
+type Logs interface {
+	// Logs calls emit for every line, one call at a time, the oldest first. It returns emit's error as it is, and when
+	// ctx ends.
+	Logs(ctx context.Context, query LogQuery, emit func(LogLine) error) error
+}
+
+// Peer answers other nodes.
+type Peer interface {
+	// Hello greets a node that asks and says who this one is.
+	Hello(ctx context.Context, from Hello) (Hello, error)
+	// Apply proposes an encoded command of a node that is not the leader. Only the leader does; CodeNotLeader otherwise.
+	Apply(ctx context.Context, command []byte) (index uint64, err error)
+	// LocalStatus returns what this node knows about itself.
+	LocalStatus(ctx context.Context) (LocalStatus, error)
+	// LocalLogs is Logs for this node's own workers.
+	LocalLogs(ctx context.Context, query LogQuery, emit func(LogLine) error) error
+}

@@ -1,0 +1,83 @@
+package api
+
+import (
+	"time"
+
+	"meshnode/store/spec"
+)
+
+// Description is everything there is to say about one app.
+type Description struct {
+	App       spec.App      `json:"app"`
+	Status    AppStatus     `json:"status"`
+	Nodes     []NodeWorkers `json:"nodes"`     // sorted by node
+	Exits     []Exit        `json:"exits"`     // the last ones over all nodes, newest first
+	Listeners []Listener    `json:"listeners"` // sorted by node, then address
+}
+
+// NodeWorkers are the workers of an app on one node.
+type NodeWorkers struct {
+	Node     string         `json:"node"`
+	Progress NodeProgress   `json:"progress"`
+	Workers  []WorkerStatus `json:"workers"`
+}
+
+// Exit is one end of a worker's process.
+type Exit struct {
+	Time    time.Time `json:"time"`
+	App     string    `json:"app"`
+	Node    string    `json:"node"`
+	Worker  string    `json:"worker"`
+	Release uint64    `json:"release"`
+	Code    int       `json:"code"`   // exit code; -1 when a signal ended it
+	Signal  string    `json:"signal"` // name such as "SIGKILL", else empty
+	Reason  string    `json:"reason"` // why, as meshnode sees it: "asked to stop", "not ready within 30s"
+}
+
+// Listener is one client address of an app on one node.
+type Listener struct {
+	App     string `json:"app"`
+	Node    string `json:"node"`
+	Addr    string `json:"addr"`
+	State   string `json:"state"` // ListenerOpen or ListenerFailed
+	Error   string `json:"error"` // why it failed, else empty
+	Learned bool   `json:"learned"`
+}
+
+// States of Listener.
+const (
+	ListenerOpen   = "open"
+	ListenerFailed = "failed"
+)
+
+// StartRequest asks for an app to run.
+type StartRequest struct {
+	// App is the app as wanted. When its Modified is not 0, the change is based on that version, and a newer one is a
+	// conflict.
+	App spec.App `json:"app"`
+	// Replace lets App take the place of one of that name; without it that one is a conflict.
+	Replace bool `json:"replace"`
+}
+
+// Hello is what two nodes tell each other when one wants to join.
+type Hello struct {
+	Node       string `json:"node"`
+	ID         string `json:"id"`
+	Addr       string `json:"addr"`       // advertised host:port of the peer port
+	Cluster    string `json:"cluster"`    // cluster identity; empty = belongs to none
+	Members    int    `json:"members"`    // members alive as this node sees them, itself included
+	Configured bool   `json:"configured"` // the cluster's configuration holds something
+	Fresh      bool   `json:"fresh"`      // founded just now, by a node that had no state
+	Version    string `json:"version"`
+	Protocol   int    `json:"protocol"` // version of the peers' routes
+}
+
+// LocalStatus is what one node knows about itself, for the node that puts a cluster's answer together.
+type LocalStatus struct {
+	Member    MemberStatus            `json:"member"`
+	Workers   []WorkerStatus          `json:"workers"`
+	Progress  map[string]NodeProgress `json:"progress"` // by app
+	Exits     []Exit                  `json:"exits"`
+	Listeners []Listener              `json:"listeners"`
+	Warnings  []Warning               `json:"warnings"`
+}

@@ -1,0 +1,142 @@
+package api
+
+import (
+	"context"
+	"net"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"meshnode/store/spec"
+)
+
+// fake answers every backend method with what a test put into it, and keeps what it was asked.
+type fake struct {
+	status      Status
+	workers     []WorkerStatus
+	description Description
+	progress    Progress
+	local       LocalStatus
+	hello       Hello
+	lines       []LogLine
+	err         error
+	asked       chan any // buffered: what each call carried
+	block       bool     // wait for the end of the context before answering
+}
+
+func newFake() *fake { return &fake{asked: make(chan any, 64)} }
+
+func (f *fake) note(ctx context.Context, what any) error {
+	f.asked <- what
+	if f.block {
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	return f.err
+}
+
+func (f *fake) Status(ctx context.Context) (Status, error) { return f.status, f.note(ctx, "status") }
+
+func (f *fake) Workers(ctx context.Context, app string) ([]WorkerStatus, error) {
+	return f.workers, f.note(ctx, "workers "+app)
+}
+
+func (f *fake) Describe(ctx context.Context, app string) (Description, error) {
+	return f.description, f.note(ctx, "describe "+app)
+}
+
+func (f *fake) Progress(ctx context.Context, app string, release uint64) (Progress, error) {
+	return f.progress, f.note(ctx, Change{App: app, Release: release})
+}
+
+func (f *fake) Leave(ctx context.Context) error { return f.note(ctx, "leave") }
+
+func (f *fake) change(ctx context.Context, what any) (Change, error) {
+	return Change{App: "api", Index: 7, Release: 3}, f.note(ctx, what)
+}
+
+func (f *fake) Start(ctx context.Context, r StartRequest) (Change, error) { return f.change(ctx, r) }
+
+func (f *fake) Reload(ctx context.Context, name string, order spec.Order) (Change, error) {
+	return f.change(ctx, "reload "+name+" "+string(order))
+}
+
+func (f *fake) Stop(ctx context.Context, name string) (Change, error) {
+	return f.change(ctx, "stop "+name)
+}
+
+func (f *fake) Delete(ctx context.Context, name string) (Change, error) {
+	return f.change(ctx, "delete "+name)
+}
+
+func (f *fake) Scale(ctx context.Context, name, workers string) (Change, error) {
+	return f.change(ctx, "scale "+name+" "+workers)
+}
+
+func (f *fake) Logs(ctx context.Context, q LogQuery, emit func(LogLine) error) error {
+	f.asked <- q
+	for _, line := range f.lines {
+		if err := emit(line); err != nil {
+			return err
+		}
+	}
+	if q.Follow && f.err == nil {
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	return f.err
+}
+
+func (f *fake) LocalLogs(ctx context.Context, q LogQuery, emit func(LogLine) error) error {
+	return f.Logs(ctx, q, emit)
+}
+
+func (f *fake) Hello(ctx context.Context, from Hello) (Hello, error) {
+	return f.hello, f.note(ctx, from)
+}
+
+func (f *fake) Apply(ctx context.Context, command []byte) (uint64, error) {
+	return 42, f.note(ctx, string(command))
+}
+
+func (f *fake) LocalStatus(ctx context.Context) (LocalStatus, error) {
+	return f.local, f.note(ctx, "local status")
+}
+
+// serve starts a server of f on a Unix socket and returns it, a client of it, and the socket's path.
+func serve(t *testing.T, f *fake, local bool) (*Server, *Client, string) {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "s")
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := NewServer(Options{Cluster: f, Apps: f, Logs: f, Peer: f, Local: local})
+	served := make(chan error, 1)
+	go func() { served <- s.Serve(l) }()
+	client := NewClient(func(ctx context.Context) (net.Conn, error) {
+		return (&net.Dialer{}).DialContext(ctx, "unix", path)
+	})
+	t.Cleanup(func() {
+		client.Close()
+		if err := s.Close(); err != nil {
+			t.Errorf("close: %v", err)
+		}
+		if err := <-served; err != nil {
+			t.Errorf("serve: %v", err)
+		}
+	})
+	return s, client, path
+}
+
+// asked returns the next thing the backend was asked.
+func asked(t *testing.T, f *fake) any {
+	t.Helper()
+	select {
+	case what := <-f.asked:
+		return what
+	case <-time.After(10 * time.Second):
+		t.Fatal("the backend was not asked")
+		return nil
+	}
+}

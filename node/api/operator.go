@@ -1,0 +1,119 @@
+package api
+
+import (
+	"context"
+	"net/http"
+	"strconv"
+
+	"meshnode/store/spec"
+)
+
+// reloadRequest and scaleRequest are the bodies of the routes of these names.
+type reloadRequest struct {
+	Order spec.Order `json:"order"`
+}
+
+type scaleRequest struct {
+	Workers string `json:"workers"`
+}
+
+// operatorRoutes adds what the command line asks of its own node.
+func (s *Server) operatorRoutes(mux *http.ServeMux, o Options) {
+	s.handle(mux, "GET /v1/status", func(ctx context.Context, _ call) (any, error) {
+		status, err := o.Cluster.Status(ctx)
+		return status.filled(), err
+	})
+	s.handle(mux, "GET /v1/workers", func(ctx context.Context, c call) (any, error) {
+		workers, err := o.Cluster.Workers(ctx, c.URL.Query().Get("app"))
+		return filled(workers), err
+	})
+	s.handle(mux, "GET /v1/apps/{app}", named(func(ctx context.Context, app string, _ call) (any, error) {
+		d, err := o.Cluster.Describe(ctx, app)
+		return d.filled(), err
+	}))
+	s.handle(mux, "GET /v1/apps/{app}/progress", named(func(ctx context.Context, app string, c call) (any, error) {
+		release, err := strconv.ParseUint(c.URL.Query().Get("release"), 10, 64)
+		if err != nil {
+			return nil, Errorf(CodeInvalid, sameVersion, "the release asked about is no number")
+		}
+		p, err := o.Cluster.Progress(ctx, app, release)
+		p.Nodes = filled(p.Nodes)
+		return p, err
+	}))
+	s.handle(mux, "POST /v1/leave", func(ctx context.Context, _ call) (any, error) {
+		return nil, o.Cluster.Leave(ctx)
+	})
+	s.changeRoutes(mux, o.Apps)
+	s.stream(mux, "GET /v1/logs", o.Logs.Logs)
+}
+
+func (s *Server) changeRoutes(mux *http.ServeMux, apps Apps) {
+	s.handle(mux, "POST /v1/apps", func(ctx context.Context, c call) (any, error) {
+		var request StartRequest
+		if err := c.decode(&request, true); err != nil {
+			return nil, err
+		}
+		return apps.Start(ctx, request)
+	})
+	s.handle(mux, "POST /v1/apps/{app}/reload", named(func(ctx context.Context, app string, c call) (any, error) {
+		var request reloadRequest
+		if err := c.decode(&request, true); err != nil {
+			return nil, err
+		}
+		return apps.Reload(ctx, app, request.Order)
+	}))
+	s.handle(mux, "POST /v1/apps/{app}/scale", named(func(ctx context.Context, app string, c call) (any, error) {
+		var request scaleRequest
+		if err := c.decode(&request, true); err != nil {
+			return nil, err
+		}
+		return apps.Scale(ctx, app, request.Workers)
+	}))
+	s.handle(mux, "POST /v1/apps/{app}/stop", named(func(ctx context.Context, app string, _ call) (any, error) {
+		return apps.Stop(ctx, app)
+	}))
+	s.handle(mux, "DELETE /v1/apps/{app}", named(func(ctx context.Context, app string, _ call) (any, error) {
+		return apps.Delete(ctx, app)
+	}))
+}
+
+// named gives a route the app of its path. "all" is refused here, so that no backend meets it.
+func named(answer func(context.Context, string, call) (any, error)) func(context.Context, call) (any, error) {
+	return func(ctx context.Context, c call) (any, error) {
+		app := c.PathValue("app")
+		if err := spec.ValidateName(app); err != nil {
+			return nil, Errorf(CodeInvalid, "", "%v", err)
+		}
+		return answer(ctx, app, c)
+	}
+}
+
+// filled makes an empty list of a missing one: scripts read [] and never null.
+func filled[T any](list []T) []T {
+	if list == nil {
+		return []T{}
+	}
+	return list
+}
+
+func (s Status) filled() Status {
+	s.Members, s.Apps, s.Warnings = filled(s.Members), filled(s.Apps), filled(s.Warnings)
+	for i := range s.Members {
+		if s.Members[i].Tags == nil {
+			s.Members[i].Tags = map[string]string{}
+		}
+	}
+	for i := range s.Apps {
+		s.Apps[i].Listen = filled(s.Apps[i].Listen)
+	}
+	return s
+}
+
+func (d Description) filled() Description {
+	d.Nodes, d.Exits, d.Listeners = filled(d.Nodes), filled(d.Exits), filled(d.Listeners)
+	d.Status.Listen = filled(d.Status.Listen)
+	for i := range d.Nodes {
+		d.Nodes[i].Workers = filled(d.Nodes[i].Workers)
+	}
+	return d
+}

@@ -1,0 +1,253 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"net"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"meshnode/mesh/mux"
+	"meshnode/node/api"
+	"meshnode/node/config"
+	"meshnode/store"
+	"meshnode/store/fsm"
+	"meshnode/store/spec"
+)
+
+// propose has a command committed, here or by the leader, and waits until this node has applied it. While no leader is known it waits for one, up
+// to clusterWait.
+func (n *Node) propose(ctx context.Context, c fsm.Command) (uint64, error) {
+	deadline := time.Now().Add(clusterWait)
+	for {
+		index, err := n.proposeOnce(ctx, c)
+		if !errors.Is(err, store.ErrNoLeader) && api.CodeOf(err) != api.CodeNotLeader && api.CodeOf(err) != api.CodeNoQuorum {
+			return index, asAPI(err)
+		}
+		if time.Now().After(deadline) {
+			return 0, n.noQuorum()
+		}
+		t := time.NewTimer(100 * time.Millisecond)
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+			t.Stop()
+			return 0, ctx.Err()
+		}
+	}
+}
+
+func (n *Node) proposeOnce(ctx context.Context, c fsm.Command) (uint64, error) {
+	if n.store.State().ID == "" {
+		return 0, store.ErrNoLeader
+	}
+	res, err := n.store.Apply(ctx, c)
+	var other *store.NotLeaderError
+	if !errors.As(err, &other) {
+		return res.Index, err
+	}
+	prepared, err := c.Prepare()
+	if err != nil {
+		return 0, err
+	}
+	raw, err := fsm.Encode(prepared)
+	if err != nil {
+		return 0, err
+	}
+	client := api.NewClient(func(ctx context.Context) (net.Conn, error) { return n.mux.Dial(ctx, mux.API, other.Addr) })
+	defer client.Close()
+	index, err := client.Apply(ctx, raw)
+	if err != nil {
+		var dial *net.OpError
+		if errors.As(err, &dial) { // the leader cannot be reached; whether another is elected shows soon
+			return 0, store.ErrNoLeader
+		}
+		return 0, err
+	}
+	return index, n.store.WaitIndex(ctx, index)
+}
+
+// noQuorum says why the configuration cannot be changed now.
+func (n *Node) noQuorum() error {
+	if n.store.State().ID == "" {
+		return api.Errorf(api.CodeUnavailable, "see the node's own output for what it waits for", "%s", errNoCluster)
+	}
+	var lost []string
+	voters, reached := 0, 0
+	byID := make(map[string]string)
+	for _, m := range n.members() {
+		if m.Status == "alive" || m.Status == "suspect" {
+			byID[m.ID] = m.Name
+		}
+	}
+	for _, s := range n.store.Servers() {
+		if !s.Voter {
+			continue
+		}
+		voters++
+		if _, ok := byID[s.ID]; ok {
+			reached++
+		} else {
+			lost = append(lost, s.ID[:max(strings.LastIndexByte(s.ID, '-'), 0)])
+		}
+	}
+	what := "no leader is elected"
+	if len(lost) > 0 {
+		what = fmt.Sprintf("only %d of %d voters can be reached (missing: %s)", reached, voters, strings.Join(lost, ", "))
+	}
+	return api.Errorf(api.CodeNoQuorum, "bring the missing servers back; traffic goes on meanwhile", "the configuration cannot be changed: %s", what)
+}
+
+// asAPI gives an error of the store the code that the API answers with.
+func asAPI(err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, fsm.ErrConflict):
+		return api.Errorf(api.CodeConflict, "look at it and try again", "the app was changed by somebody else at the same time")
+	case errors.Is(err, fsm.ErrExists):
+		return api.Errorf(api.CodeConflict, "", "an app of that name exists already")
+	case errors.Is(err, fsm.ErrNotFound):
+		return api.Errorf(api.CodeNotFound, "", "there is no such app")
+	case errors.Is(err, fsm.ErrInvalid), errors.Is(err, fsm.ErrTooLarge), errors.Is(err, fsm.ErrTooMany):
+		return api.Errorf(api.CodeInvalid, "", "%s", err)
+	case errors.Is(err, store.ErrTimeout):
+		return api.Errorf(api.CodeUnavailable, "look with: meshnode status", "the change may or may not have been made")
+	case errors.Is(err, store.ErrBusy), errors.Is(err, store.ErrClosed):
+		return api.Errorf(api.CodeUnavailable, "try again", "%s", err)
+	}
+	return err
+}
+
+// appsBackend carries out the operator's changes.
+type appsBackend struct{ n *Node }
+
+// update changes an app from its present version, again if somebody else was faster.
+func (b appsBackend) update(ctx context.Context, name string, change func(*spec.App) (newRelease bool, err error)) (api.Change, error) {
+	var err error
+	for range 5 {
+		app, ok := b.n.store.State().Apps[name]
+		if !ok {
+			return api.Change{}, b.n.notFound(name)
+		}
+		app = app.Clone()
+		prev := app.Modified
+		var fresh bool
+		if fresh, err = change(&app); err != nil {
+			return api.Change{}, err
+		}
+		var index uint64
+		if index, err = b.n.propose(ctx, fsm.Command{Put: &fsm.Put{App: app, PrevModified: prev, NewRelease: fresh}}); err == nil {
+			return b.changed(name, index), nil
+		}
+		if api.CodeOf(err) != api.CodeConflict {
+			break
+		}
+	}
+	return api.Change{}, err
+}
+
+func (b appsBackend) changed(name string, index uint64) api.Change {
+	return api.Change{App: name, Index: index, Release: b.n.store.State().Apps[name].Release}
+}
+
+// notFound names the app that is nearest to a mistyped name.
+func (n *Node) notFound(name string) error {
+	names := slices.Sorted(maps.Keys(n.store.State().Apps))
+	remedy := "see: meshnode list"
+	if near := config.Nearest(name, names); near != "" {
+		remedy = fmt.Sprintf("did you mean %q?", near)
+	}
+	return api.Errorf(api.CodeNotFound, remedy, "there is no app %q", name)
+}
+
+// Start implements api.Apps.
+func (b appsBackend) Start(ctx context.Context, r api.StartRequest) (api.Change, error) {
+	app := r.App.WithDefaults()
+	if err := app.Validate(); err != nil {
+		return api.Change{}, api.Errorf(api.CodeInvalid, "", "%s", strings.ReplaceAll(err.Error(), "\n", "; "))
+	}
+	if fi, err := os.Stat(app.Dir); err != nil || !fi.IsDir() {
+		return api.Change{}, api.Errorf(api.CodeInvalid, "copy the app to this server, to the same path on all", "the folder %s is not on this server", app.Dir)
+	}
+	prev := uint64(0) // must not exist
+	if r.Replace {
+		prev = fsm.Any
+	}
+	if app.Modified != 0 {
+		prev = app.Modified
+	}
+	if old, ok := b.n.store.State().Apps[app.Name]; ok {
+		app.Learned = old.Learned
+	}
+	index, err := b.n.propose(ctx, fsm.Command{Put: &fsm.Put{App: app, PrevModified: prev}})
+	if err != nil {
+		return api.Change{}, err
+	}
+	return b.changed(app.Name, index), nil
+}
+
+// Reload implements api.Apps.
+func (b appsBackend) Reload(ctx context.Context, name string, order spec.Order) (api.Change, error) {
+	return b.update(ctx, name, func(a *spec.App) (bool, error) {
+		if order != "" {
+			a.Order = order
+		}
+		a.Stopped = false
+		return true, nil
+	})
+}
+
+// Stop implements api.Apps.
+func (b appsBackend) Stop(ctx context.Context, name string) (api.Change, error) {
+	return b.update(ctx, name, func(a *spec.App) (bool, error) {
+		a.Stopped = true
+		return false, nil
+	})
+}
+
+// Delete implements api.Apps.
+func (b appsBackend) Delete(ctx context.Context, name string) (api.Change, error) {
+	if _, ok := b.n.store.State().Apps[name]; !ok {
+		return api.Change{}, b.n.notFound(name)
+	}
+	index, err := b.n.propose(ctx, fsm.Command{Delete: &fsm.Delete{Name: name, PrevModified: fsm.Any}})
+	if err != nil {
+		return api.Change{}, err
+	}
+	return api.Change{App: name, Index: index}, nil
+}
+
+// Scale implements api.Apps.
+func (b appsBackend) Scale(ctx context.Context, name, workers string) (api.Change, error) {
+	return b.update(ctx, name, func(a *spec.App) (bool, error) {
+		k, err := scaled(b.n.workersOf(*a), workers)
+		a.Workers = k
+		return false, err
+	})
+}
+
+// scaled is the new number of workers per node; "max" is 0, one per core.
+func scaled(now int, to string) (int, error) {
+	if to == "max" {
+		return 0, nil
+	}
+	k, err := strconv.Atoi(to)
+	if err != nil {
+		return 0, api.Errorf(api.CodeInvalid, "give a number, +n, -n or max", "%q is no number of workers", to)
+	}
+	if to[0] == '+' || to[0] == '-' {
+		k += now
+	}
+	if k < 1 || k > spec.MaxWorkers {
+		return 0, api.Errorf(api.CodeInvalid, "to run none, use: meshnode stop", "%d workers per node is not between 1 and %d", k, spec.MaxWorkers)
+	}
+	return k, nil
+}
+
+var _ api.Apps = appsBackend{}

@@ -1,0 +1,218 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"time"
+
+	"meshnode/mesh"
+	"meshnode/mesh/mux"
+	"meshnode/store"
+	"meshnode/store/quorum"
+)
+
+// openStore opens the configuration, founding a cluster if this server may.
+func (n *Node) openStore(context.Context) error {
+	found := ""
+	if n.who.founder {
+		id, err := newClusterID()
+		if err != nil {
+			return err
+		}
+		found = id
+	}
+	raft := &guarded{Listener: n.mux.Listen(mux.Raft), allow: n.mayRaft, ready: make(chan struct{})}
+	st, err := store.Open(store.Options{ID: n.who.ID, Addr: n.who.addr, Dir: n.dir.join("raft"), Listener: raft,
+		Dial:   func(ctx context.Context, addr string) (net.Conn, error) { return n.mux.Dial(ctx, mux.Raft, addr) },
+		AddrOf: n.addrOfID, Found: found, LeaderTasks: []store.LeaderTask{n.keepVoters}, Logger: n.log, Metrics: n.tele.Metrics})
+	if err != nil {
+		return err
+	}
+	n.store = st
+	raft.open()
+	n.closeLater("configuration", st.Close)
+	return nil
+}
+
+// guarded passes on only the streams of peers that may use it.
+type guarded struct {
+	net.Listener
+	allow func(mux.Identity) bool
+	ready chan struct{} // closed when allow may be asked
+	once  sync.Once
+}
+
+func (g *guarded) open() { g.once.Do(func() { close(g.ready) }) }
+
+// Close implements net.Listener.
+func (g *guarded) Close() error {
+	g.open()
+	return g.Listener.Close()
+}
+
+// Accept implements net.Listener.
+func (g *guarded) Accept() (net.Conn, error) {
+	<-g.ready
+	for {
+		c, err := g.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		if who, ok := mux.PeerOf(c); ok && g.allow(who) {
+			return c, nil
+		}
+		c.Close()
+	}
+}
+
+// mayRaft reports whether a peer may speak Raft to this server: the servers of the configuration, members of the cluster (the
+// configuration here may be old), and anyone who holds the key while this server has no configuration yet.
+func (n *Node) mayRaft(who mux.Identity) bool {
+	if len(n.store.Servers()) == 0 || n.store.IsServer(who.ID) {
+		return true
+	}
+	_, member := n.addrOfID(who.ID)
+	return member
+}
+
+// addrOfID is the present address of the member with that identity.
+func (n *Node) addrOfID(id string) (string, bool) {
+	for _, m := range n.members() {
+		if m.ID == id {
+			return m.Addr, true
+		}
+	}
+	return "", false
+}
+
+// members are all members by name, as of the last change.
+func (n *Node) members() map[string]mesh.Member {
+	if m := n.view.members.Load(); m != nil {
+		return *m
+	}
+	return nil
+}
+
+// keepVoters is the leader's task: voters follow the members.
+func (n *Node) keepVoters(ctx context.Context, s *store.Store) {
+	wake := make(chan struct{}, 1)
+	n.life.wg.Go(func() {
+		for range n.watchMesh(ctx) {
+			select {
+			case wake <- struct{}{}:
+			default:
+			}
+		}
+	})
+	l := &quorum.Loop{Raft: s, LeaderID: n.who.ID, Members: func() []quorum.Member { return n.quorumMembers(s) }, Wake: wake, Logger: n.log.Named("quorum"), Metrics: n.tele.Metrics}
+	l.Run(ctx)
+}
+
+// watchMesh is mesh.Watch, closed at once while the mesh is not open yet.
+func (n *Node) watchMesh(ctx context.Context) <-chan struct{} {
+	if n.view.members.Load() == nil {
+		c := make(chan struct{})
+		close(c)
+		return c
+	}
+	return n.mesh.Watch(ctx)
+}
+
+func (n *Node) quorumMembers(s *store.Store) []quorum.Member {
+	var out []quorum.Member
+	cluster := s.State().ID
+	for _, m := range n.members() {
+		if m.Cluster != "" && m.Cluster != cluster {
+			continue
+		}
+		out = append(out, quorum.Member{ID: m.ID, Name: m.Name, Addr: m.Addr, Since: m.Since,
+			Alive: m.Status == mesh.Alive || m.Status == mesh.Suspect, Left: m.Status == mesh.Left})
+	}
+	return out
+}
+
+// openMesh opens gossip on the peer port and starts to follow it.
+func (n *Node) openMesh(ctx context.Context) error {
+	packets, err := net.ListenPacket("udp", n.mux.Addr().String())
+	if err != nil {
+		return fmt.Errorf("the peer port %s (UDP) cannot be opened: %w; choose another with -bind", n.mux.Addr(), err)
+	}
+	o := mesh.Options{Packets: packets, Logger: n.log, Metrics: n.tele.Metrics,
+		Self: mesh.Member{Name: n.s.Node, ID: n.who.ID, Addr: n.who.addr, Cluster: n.store.State().ID, Version: n.o.Version, Zone: n.s.Zone,
+			Tags: n.s.Tags, Cores: n.who.cores, StartedAt: n.who.started},
+		GossipListener: n.mux.Listen(mux.Gossip), LoadListener: n.mux.Listen(mux.Load),
+		DialGossip: func(ctx context.Context, addr string) (net.Conn, error) { return n.mux.Dial(ctx, mux.Gossip, addr) },
+		DialLoad:   func(ctx context.Context, addr string) (net.Conn, error) { return n.mux.Dial(ctx, mux.Load, addr) },
+		OnLoad:     n.onLoad, OnLink: n.bal.SetLink,
+		OnConflict: func(existing, other mesh.Member) {
+			n.log.Error("two servers have the same name; start one of them with another -node", "node", existing.Name, "addr", existing.Addr, "peer", other.Addr)
+		}}
+	if key, _, err := n.dir.clusterKey(n.s, false); err == nil && key != nil {
+		o.Key = key.Gossip()
+	}
+	m, err := mesh.Open(o)
+	if err != nil {
+		packets.Close()
+		return err
+	}
+	n.mesh = m
+	n.closeLater("gossip", m.Close)
+	n.refreshMembers()
+	n.life.wg.Go(func() {
+		for range m.Watch(ctx) {
+			n.refreshMembers()
+		}
+	})
+	return nil
+}
+
+// refreshMembers publishes the members for all that look them up, and forgets who left.
+func (n *Node) refreshMembers() {
+	now := make(map[string]mesh.Member)
+	for _, m := range n.mesh.Members() {
+		now[m.Name] = m
+	}
+	for name := range n.members() {
+		if _, ok := now[name]; !ok {
+			n.bal.Forget(name)
+			n.view.clients.drop(name)
+		}
+	}
+	n.view.members.Store(&now)
+}
+
+// dialForward opens a forward stream to a node.
+func (n *Node) dialForward(ctx context.Context, node string) (net.Conn, error) {
+	m, ok := n.members()[node]
+	if !ok {
+		return nil, fmt.Errorf("%s is no member", node)
+	}
+	return n.mux.Dial(ctx, mux.Forward, m.Addr)
+}
+
+// followCluster tells gossip the cluster's identity as soon as the configuration has it; a founder names it.
+func (n *Node) followCluster(ctx context.Context) {
+	known := n.store.State().ID
+	for c := range n.store.Watch(ctx) {
+		if c.ID != "" && c.ID != known {
+			known = c.ID
+			n.mesh.SetCluster(known)
+			n.log.Info("part of the cluster", "what", known)
+		}
+	}
+}
+
+// compile-time: what the pillars need of each other fits.
+var (
+	_ quorum.Raft  = (*store.Store)(nil)
+	_ net.Listener = (*guarded)(nil)
+)
+
+// errNoCluster means that this server is not part of a cluster yet.
+var errNoCluster = errors.New("this server is not part of a cluster yet")
+
+// clusterWait is how long a change waits for a leader before it is refused.
+const clusterWait = 5 * time.Second

@@ -1,0 +1,24 @@
+// Package node is the process: the only room that sees more than one pillar. It wires mesh (who is alive and how busy), balancer and its
+// proxy (where a connection goes), store (what should run) and the supervisor (the workers), translates between them, and orders
+// start and stop.
+//
+//	      clients                         peers, one port
+//	         |                                  |
+//	  balancer/proxy <--- forward streams --- mesh/mux --- raft streams ---> store
+//	   |          \                             |                              |
+//	claims      sockets                   gossip, load                  configuration
+//	   |            \                           |                              |
+//	balancer        supervisor <--- steps --- reconcile <----------------------+
+//	   ^              workers
+//	   +--- reports of peers ------------------ mesh
+//
+// It holds no rules of its own about balancing, voting or rollouts: those are in balancer, store/quorum and node/reconcile.
+//
+// Concurrency: Run blocks and owns every goroutine below it. Callbacks of the pillars only hand over.
+//
+// Errors: Run returns one error, in words for the operator, with the remedy where there is one.
+//
+// Read node.go (start and stop), identity.go and key.go (who this server is), founding.go and joining.go (how it becomes part of a cluster),
+// routes.go and listeners.go (workers to the data path), reports.go (load), actuate.go (configuration to workers), then
+// status.go, changes.go, peers.go and logs.go (the control API). DESIGN.md has the why.
+package node

@@ -1,0 +1,223 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"time"
+
+	"meshnode/mesh"
+	"meshnode/mesh/mux"
+	"meshnode/node/api"
+)
+
+// Times of joining.
+const (
+	helloLimit = 2 * time.Second
+	joinEvery  = time.Second     // between tries while this server belongs to no cluster, or is alone
+	seekEvery  = 5 * time.Second // between looks for join addresses that are no members
+	remindTime = 30 * time.Second
+	protocol   = 1 // version of the peers' routes
+)
+
+// hello is how this server describes itself to a peer.
+func (n *Node) hello() api.Hello {
+	h := api.Hello{Node: n.s.Node, ID: n.who.ID, Addr: n.who.addr, Version: n.o.Version, Protocol: protocol, Members: 1}
+	if n.store == nil {
+		return h
+	}
+	st := n.store.State()
+	h.Cluster, h.Configured = st.ID, len(st.Apps) > 0
+	if alive := n.aliveMembers(); alive > 0 {
+		h.Members = alive
+	}
+	// Its own cluster and nobody else's: founded, and never joined by another.
+	h.Fresh = h.Cluster != "" && len(n.store.Servers()) <= 1 && h.Members <= 1
+	return h
+}
+
+func (n *Node) aliveMembers() int {
+	k := 0
+	for _, m := range n.members() {
+		if m.Status == mesh.Alive || m.Status == mesh.Suspect {
+			k++
+		}
+	}
+	return k
+}
+
+// greetPeer exchanges hellos with the node at addr.
+func (n *Node) greetPeer(ctx context.Context, addr string) (api.Hello, error) {
+	ctx, cancel := context.WithTimeout(ctx, helloLimit)
+	defer cancel()
+	c := api.NewClient(func(ctx context.Context) (net.Conn, error) { return n.mux.Dial(ctx, mux.API, addr) })
+	defer c.Close()
+	return c.Hello(ctx, n.hello())
+}
+
+// othersHaveCluster asks the other join addresses, once, whether there is a cluster already: a seed whose disk was wiped must not found
+// another.
+func (n *Node) othersHaveCluster() bool {
+	for _, addr := range n.who.join[1:] {
+		if own(addr, n.s) {
+			continue
+		}
+		if h, err := n.greetPeer(context.Background(), addr); err == nil && h.Cluster != "" {
+			n.log.Info("a cluster exists already, joining it", "addr", addr)
+			return true
+		}
+	}
+	return false
+}
+
+// join brings this server into its cluster and looks, for as long as it runs, for join addresses that are no members: they may be
+// of a part of the cluster that was cut off, or of a server whose disk was wiped.
+func (n *Node) join(ctx context.Context) {
+	waiting := &reminder{}
+	for {
+		fresh := n.store.State().ID == "" // belongs to no cluster yet: a mistake is the operator's to see now
+		for _, addr := range n.targets() {
+			err := n.joinBy(ctx, addr)
+			switch {
+			case ctx.Err() != nil:
+				return
+			case err == nil:
+			case fresh && final(err):
+				n.end(fmt.Errorf("cannot join %s: %w", addr, explain(err)))
+				return
+			case waiting.due(addr, explain(err).Error()):
+				n.log.Warn("waiting for a join address", "addr", addr, "reason", explain(err))
+			}
+		}
+		pause := seekEvery
+		if fresh || n.aliveMembers() <= 1 {
+			pause = joinEvery
+		}
+		t := time.NewTimer(pause)
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+			t.Stop()
+			return
+		}
+	}
+}
+
+// targets are the addresses worth a try: join addresses and servers of the configuration that are no living members. Names are resolved
+// anew each time.
+func (n *Node) targets() []string {
+	alive := make(map[string]bool)
+	for _, m := range n.members() {
+		if m.Status == mesh.Alive || m.Status == mesh.Suspect {
+			alive[m.Addr] = true
+		}
+	}
+	var out []string
+	for _, addr := range n.who.join {
+		if !own(addr, n.s) && !slices.ContainsFunc(resolve(addr), func(a string) bool { return alive[a] }) {
+			out = append(out, addr)
+		}
+	}
+	if len(alive) <= 1 {
+		for _, s := range n.store.Servers() {
+			if s.ID != n.who.ID && !slices.Contains(out, s.Addr) {
+				out = append(out, s.Addr)
+			}
+		}
+	}
+	return out
+}
+
+// resolve gives the "ip:port" forms of an address; a name that does not resolve has none.
+func resolve(addr string) []string {
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		return nil
+	}
+	ips, err := net.LookupIP(host)
+	if err != nil {
+		return nil
+	}
+	out := make([]string, len(ips))
+	for i, ip := range ips {
+		out[i] = net.JoinHostPort(ip.String(), port)
+	}
+	return out
+}
+
+// errWaits means that the peer belongs to no cluster itself yet.
+var errWaits = errors.New("it waits for a cluster itself")
+
+func (n *Node) joinBy(ctx context.Context, addr string) error {
+	h, err := n.greetPeer(ctx, addr)
+	if err != nil {
+		return err
+	}
+	if h.ID == n.who.ID {
+		return nil
+	}
+	mine := n.hello()
+	switch {
+	case h.Protocol != protocol:
+		return api.Errorf(api.CodeInvalid, "use the same release on all servers", "%s speaks version %d of the peer protocol, this server %d", h.Node, h.Protocol, protocol)
+	case h.Cluster == "":
+		return errWaits
+	case mine.Cluster == "" || mine.Cluster == h.Cluster:
+		_, err := n.mesh.Join(ctx, []string{addr})
+		return err
+	case yields(mine, h):
+		n.end(&yieldError{cluster: h.Cluster, addr: addr})
+		return nil
+	case yields(h, mine):
+		return fmt.Errorf("%s has founded an empty cluster of its own and is about to give it up", h.Node)
+	}
+	return otherCluster(mine, h)
+}
+
+func otherCluster(mine, theirs api.Hello) error {
+	return api.Errorf(api.CodeConflict, "to merge, stop one of them, empty its data folder and start it again",
+		"%s belongs to another cluster (%s) than this server (%s), under the same key", theirs.Node, theirs.Cluster, mine.Cluster)
+}
+
+// final reports whether trying again cannot help a server that is new.
+func final(err error) bool {
+	return errors.Is(err, mux.ErrWrongKey) || errors.Is(err, mux.ErrPeerInsecure) || errors.Is(err, mux.ErrPeerSecure) ||
+		api.CodeOf(err) == api.CodeConflict || api.CodeOf(err) == api.CodeInvalid
+}
+
+// explain adds the remedy to errors of the peer port.
+func explain(err error) error {
+	var op *net.OpError
+	switch {
+	case errors.Is(err, mux.ErrWrongKey):
+		return fmt.Errorf("%w than this server; copy cluster.key from it", mux.ErrWrongKey)
+	case errors.Is(err, mux.ErrPeerInsecure):
+		return mux.ErrPeerInsecure
+	case errors.Is(err, mux.ErrPeerSecure):
+		return mux.ErrPeerSecure
+	case errors.As(err, &op) && op.Err != nil:
+		return op.Err
+	case errors.Is(err, context.DeadlineExceeded):
+		return errors.New("no answer")
+	}
+	return err
+}
+
+// reminder keeps a repeated complaint to one line in a while.
+type reminder struct {
+	said map[string]string
+	when map[string]time.Time
+}
+
+func (r *reminder) due(key, text string) bool {
+	if r.said == nil {
+		r.said, r.when = make(map[string]string), make(map[string]time.Time)
+	}
+	if r.said[key] == text && time.Since(r.when[key]) < remindTime {
+		return false
+	}
+	r.said[key], r.when[key] = text, time.Now()
+	return true
+}

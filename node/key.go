@@ -1,0 +1,88 @@
+package node
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/google/renameio/v2"
+
+	"meshnode/mesh/mux"
+	"meshnode/node/config"
+)
+
+// keyFile is the name of the cluster key in the data folder.
+const keyFile = "cluster.key"
+
+// clusterKey finds the cluster key: MESHNODE_KEY, -key-file, or the data folder. Only a founder may make one. nil means -insecure; made says that
+// it is new.
+func (f *folder) clusterKey(s config.Settings, founder bool) (key *mux.Key, made bool, err error) {
+	if s.Insecure {
+		return nil, false, nil
+	}
+	stored, err := readKey(f.join(keyFile))
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, false, err
+	}
+	given, where, err := givenKey(s)
+	switch {
+	case err != nil:
+		return nil, false, err
+	case given != nil && stored != nil && given.String() != stored.String():
+		return nil, false, fmt.Errorf("the cluster key in %s is not the one this server joined its cluster with (%s); use that one, or empty %s to join another cluster",
+			where, f.join(keyFile), f.path)
+	case given != nil && stored == nil:
+		return given, false, f.writeKey(*given)
+	case given != nil:
+		return given, false, nil
+	case stored != nil:
+		return stored, false, nil
+	case !founder:
+		return nil, false, fmt.Errorf("no cluster key: copy %s from a server of the cluster to %s here, or set MESHNODE_KEY or -key-file (-insecure does without, on a trusted network)",
+			keyFile, f.join(keyFile))
+	}
+	k, err := mux.NewKey()
+	if err != nil {
+		return nil, false, fmt.Errorf("make a cluster key: %w", err)
+	}
+	return &k, true, f.writeKey(k)
+}
+
+// givenKey is the key that the operator named, nil if none, and where it came from.
+func givenKey(s config.Settings) (*mux.Key, string, error) {
+	if s.Key != "" {
+		k, err := mux.ParseKey(s.Key)
+		if err != nil {
+			return nil, "", fmt.Errorf("MESHNODE_KEY: %w", err)
+		}
+		return &k, "MESHNODE_KEY", nil
+	}
+	if s.KeyFile == "" {
+		return nil, "", nil
+	}
+	k, err := readKey(s.KeyFile)
+	if errors.Is(err, os.ErrNotExist) {
+		err = fmt.Errorf("-key-file %s: there is no such file", s.KeyFile)
+	}
+	return k, s.KeyFile, err
+}
+
+func readKey(path string) (*mux.Key, error) {
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("read the cluster key %s: %w", path, bare(err))
+	}
+	k, err := mux.ParseKey(strings.TrimSpace(string(raw)))
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return &k, nil
+}
+
+func (f *folder) writeKey(k mux.Key) error {
+	if err := renameio.WriteFile(f.join(keyFile), []byte(k.String()+"\n"), 0o600); err != nil {
+		return fmt.Errorf("write the cluster key: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,172 @@
+package node
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"meshnode/node/api"
+	"meshnode/node/supervisor"
+	"meshnode/store/spec"
+)
+
+// local is what this node knows of itself.
+func (n *Node) local() api.LocalStatus {
+	st := n.sup.Status()
+	out := api.LocalStatus{Member: n.localMember(), Progress: make(map[string]api.NodeProgress), Exits: n.view.exits.list(),
+		Listeners: n.localListeners()}
+	byApp := make(map[string][]supervisor.Status)
+	for _, s := range st {
+		byApp[s.App] = append(byApp[s.App], s)
+		out.Workers = append(out.Workers, n.localWorker(s))
+	}
+	apps := n.store.State().Apps
+	for name, app := range apps {
+		out.Progress[name] = n.progress(app, byApp[name])
+	}
+	for name, slots := range byApp {
+		if _, ok := apps[name]; !ok {
+			out.Progress[name] = n.progress(spec.App{Name: name, Stopped: true}, slots)
+		}
+	}
+	out.Warnings = n.localWarnings(out)
+	return out
+}
+
+func (n *Node) localMember() api.MemberStatus {
+	c := n.proxy.Stats()
+	m := api.MemberStatus{Node: n.s.Node, Addr: n.who.addr, Status: "alive", Zone: n.s.Zone, Tags: n.s.Tags, Cores: n.who.cores,
+		Load: n.view.sampler.Busy(), Connections: int(c.Open), ForwardedIn: c.ForwardedIn, ForwardedOut: c.ForwardedOut,
+		AppliedIndex: n.store.State().Index, Version: n.o.Version, Uptime: time.Since(n.who.started).Seconds()}
+	return m
+}
+
+func (n *Node) localWorker(s supervisor.Status) api.WorkerStatus {
+	w := api.WorkerStatus{App: s.App, Worker: strconv.Itoa(s.Slot), Node: n.s.Node, PID: s.PID, Status: string(s.State), Mode: string(s.Mode),
+		Release: s.Release, Restarts: uint64(s.Restarts)}
+	if s.PID > 0 {
+		u := n.view.sampler.Process(s.PID)
+		w.CPU, w.Memory, w.Uptime = u.CPU, u.Memory, time.Since(s.StartedAt).Seconds()
+		if p := n.bal.Lookup(s.App); p != nil {
+			w.Connections = p.Open(s.Worker)
+		}
+	}
+	return w
+}
+
+// progress is how far this node is with the app's present release.
+func (n *Node) progress(app spec.App, slots []supervisor.Status) api.NodeProgress {
+	p := api.NodeProgress{Node: n.s.Node, Release: app.Release, State: api.StateWorking}
+	if !app.Stopped {
+		p.Want = n.workersOf(app)
+	}
+	for _, s := range slots {
+		if s.State == supervisor.StateReady && s.Release == app.Release && s.Slot < p.Want {
+			p.Ready++
+		}
+		if s.Release != app.Release && s.PID > 0 {
+			p.Release = s.Release
+		}
+		if s.Refused == app.Release && s.Refused != 0 || s.Release == app.Release && (s.State == supervisor.StateFailed || s.State == supervisor.StateBackoff) {
+			p.State, p.Error = api.StateFailed, failure(s)
+		}
+	}
+	if p.State == api.StateWorking && p.Ready == p.Want && len(slots) == p.Want {
+		p.State = api.StateDone
+	}
+	return p
+}
+
+// failure says in one line why a slot's worker does not run.
+func failure(s supervisor.Status) string {
+	what := s.Error
+	if h := supervisor.Headline(s.Tail); h != "" {
+		what += ": " + h
+	}
+	return what
+}
+
+func (n *Node) localListeners() []api.Listener {
+	apps := n.store.State().Apps
+	learned := func(app, key string) bool {
+		for _, addr := range apps[app].Listen {
+			if k, _, _, ok := keyOf(addr); ok && k == key {
+				return false
+			}
+		}
+		return true
+	}
+	var out []api.Listener
+	for _, l := range n.proxy.Listeners() {
+		out = append(out, api.Listener{App: l.App, Node: n.s.Node, Addr: l.Addr.String(), State: api.ListenerOpen, Learned: learned(l.App, l.Key)})
+	}
+	for k, err := range n.routes.faults() {
+		out = append(out, api.Listener{App: k.app, Node: n.s.Node, Addr: addrOfKey(k.key), State: api.ListenerFailed, Error: why(err), Learned: learned(k.app, k.key)})
+	}
+	slices.SortFunc(out, func(a, b api.Listener) int { return strings.Compare(a.App+a.Addr, b.App+b.Addr) })
+	return out
+}
+
+// addrOfKey is the client address that a listener's key stands for.
+func addrOfKey(key string) string {
+	i := strings.LastIndexByte(key, ':')
+	addr := key[:max(i, 0)]
+	j := strings.LastIndexByte(addr, ':')
+	if j < 0 {
+		return key
+	}
+	host := addr[:j]
+	if host == "null" {
+		host = ""
+	}
+	return net.JoinHostPort(host, addr[j+1:])
+}
+
+// why is the cause of a failed listen without the address, which is named beside it.
+func why(err error) string {
+	var e syscall.Errno
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return "the port is in use by another program on this server"
+	case errors.Is(err, syscall.EACCES):
+		return "this user may not open the port"
+	case errors.As(err, &e):
+		return e.Error()
+	}
+	return err.Error()
+}
+
+// localWarnings are what the operator should see to on this node.
+func (n *Node) localWarnings(l api.LocalStatus) []api.Warning {
+	var out []api.Warning
+	for _, x := range l.Listeners {
+		if x.State == api.ListenerFailed {
+			remedy := "stop that program, or give the app another port"
+			if strings.Contains(x.Error, "may not") {
+				remedy = "run meshnode as root, or give its binary the right: setcap cap_net_bind_service=+ep"
+			}
+			out = append(out, api.Warning{What: fmt.Sprintf("%s: %s is not open on %s: %s", x.App, x.Addr, x.Node, x.Error), Remedy: remedy})
+		}
+	}
+	for name, p := range l.Progress {
+		if p.State == api.StateFailed {
+			out = append(out, api.Warning{What: fmt.Sprintf("%s on %s: %s", name, p.Node, p.Error),
+				Remedy: fmt.Sprintf("see: meshnode logs %s; mend it, then: meshnode reload %s", name, name)})
+		}
+	}
+	if f := n.store.Status().Fault; f != nil {
+		out = append(out, api.Warning{What: fmt.Sprintf("%s does not follow the configuration: %v", n.s.Node, f), Remedy: "use the same release of meshnode on all servers"})
+	}
+	slices.SortFunc(out, func(a, b api.Warning) int { return strings.Compare(a.What, b.What) })
+	return out
+}
+
+func (n *Node) logLine(l supervisor.Line) api.LogLine {
+	_, slot, _ := strings.Cut(l.Worker, "/")
+	return api.LogLine{Time: l.Time, Node: n.s.Node, App: l.App, Worker: slot, Stream: l.Stream, Text: l.Text}
+}

@@ -1,0 +1,27 @@
+package node
+
+// collect offers the counts of the data path as metrics: they are plain numbers there, read when somebody asks.
+func (n *Node) collect() error {
+	for _, m := range []struct {
+		name, help string
+		counter    bool
+		read       func() float64
+	}{
+		{"connections_accepted_total", "Connections accepted from clients and peers.", true, func() float64 { return float64(n.proxy.Stats().Accepted) }},
+		{"connections_open", "Connections open now.", false, func() float64 { return float64(n.proxy.Stats().Open) }},
+		{"connections_handed_off_total", "Sockets that workers took.", true, func() float64 { return float64(n.proxy.Stats().HandedOff) }},
+		{"connections_forwarded_out_total", "Connections that peers took.", true, func() float64 { return float64(n.proxy.Stats().ForwardedOut) }},
+		{"connections_forwarded_in_total", "Connections that came from peers and were taken.", true, func() float64 { return float64(n.proxy.Stats().ForwardedIn) }},
+		{"connections_refused_total", "Connections that nobody could serve.", true, func() float64 { return float64(n.proxy.Stats().Refused) }},
+		{"connections_retried_total", "Targets that did not take a connection, so that another was asked.", true, func() float64 { return float64(n.proxy.Stats().Retried) }},
+		{"claims_taken_total", "Claims made on targets.", true, func() float64 { return float64(n.bal.Counts().Taken) }},
+		{"claims_returned_total", "Claims given back.", true, func() float64 { return float64(n.bal.Counts().Returned) }},
+		{"log_lines_lost_total", "Lines of worker output that were not stored or not passed on.", true, func() float64 { return float64(n.sup.LostLines()) }},
+		{"load_busy", "Share of this server's cores in use, 0 to 1.", false, n.view.sampler.Busy},
+	} {
+		if err := n.tele.Collect(m.name, m.help, m.counter, m.read); err != nil {
+			return err
+		}
+	}
+	return nil
+}

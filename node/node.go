@@ -1,0 +1,326 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"meshnode/balancer"
+	"meshnode/balancer/proxy"
+	"meshnode/mesh"
+	"meshnode/mesh/mux"
+	"meshnode/node/config"
+	"meshnode/node/load"
+	"meshnode/node/supervisor"
+	"meshnode/node/supervisor/nodeipc"
+	"meshnode/node/telemetry"
+	"meshnode/store"
+	"meshnode/store/spec"
+)
+
+// RunOptions are what Run is told beside the settings.
+type RunOptions struct {
+	Out     io.Writer           // Out gets the few lines that greet an operator.
+	Version string              // Version of the binary.
+	App     *spec.App           // App is put on the cluster once it can be; nil = none.
+	Spawner *supervisor.Spawner // Spawner forks the workers; its Run is the caller's.
+}
+
+// Node is one server of the cluster while it runs.
+type Node struct {
+	s      config.Settings
+	o      RunOptions
+	log    hclog.Logger
+	tele   *telemetry.Metrics
+	dir    *folder
+	who    self
+	mux    *mux.Mux
+	mesh   *mesh.Mesh
+	store  *store.Store
+	bal    *balancer.Balancer
+	proxy  *proxy.Server
+	sup    *supervisor.Supervisor
+	routes *routes
+	life   lifecycle
+	view   view
+}
+
+// self is who this server is to the others.
+type self struct {
+	identity
+	addr    string // advertised peer address
+	cores   int
+	started time.Time
+	founder bool // it founded its cluster at this start
+	made    *mux.Key
+	join    []string // addresses to join by
+}
+
+// view is what the node's parts look at together.
+type view struct {
+	members  atomic.Pointer[map[string]mesh.Member]
+	draining atomic.Bool
+	sampler  *load.Sampler
+	clients  clients
+	learned  chan learnt
+	exits    exits
+}
+
+// lifecycle ends what was started, in reverse.
+type lifecycle struct {
+	wg      sync.WaitGroup
+	cancel  context.CancelFunc
+	stop    chan error // why the node must end, first one wins
+	closers []closer
+}
+
+type closer struct {
+	name  string
+	close func() error
+}
+
+// yieldError ends a node that gives up its own empty cluster for another.
+type yieldError struct{ cluster, addr string }
+
+func (e *yieldError) Error() string {
+	return fmt.Sprintf("giving up the empty cluster for %s at %s", e.cluster, e.addr)
+}
+
+// errLeft ends a node that has left its cluster.
+var errLeft = errors.New("left the cluster")
+
+// Run runs the node until ctx ends, then drains and stops it. The error is for the operator.
+func Run(ctx context.Context, s config.Settings, o RunOptions) error {
+	log := telemetry.NewLogger(os.Stderr, s.LogLevel, s.LogJSON)
+	dir, err := openFolder(s.DataDir)
+	if err != nil {
+		return err
+	}
+	defer dir.close()
+	tele, err := telemetry.NewMetrics()
+	if err == nil {
+		err = telemetry.BridgeLibraries(tele)
+	}
+	if err != nil {
+		return err
+	}
+	if s.Insecure {
+		log.Warn("running with -insecure: no key, no encryption; anyone who reaches the peer port can take the cluster over")
+	}
+	var after *yieldError
+	for {
+		n := &Node{s: s, o: o, log: log, tele: tele, dir: dir}
+		err := n.run(ctx, after)
+		switch {
+		case errors.As(err, &after):
+			log.Warn("this server's empty cluster is given up", "reason", err)
+			if err := dir.reset(s.Node); err != nil {
+				return err
+			}
+		case errors.Is(err, errLeft):
+			return dir.reset(s.Node)
+		default:
+			return err
+		}
+	}
+}
+
+// reset makes the folder that of a new server: no configuration, another identity.
+func (f *folder) reset(node string) error {
+	if err := store.Remove(f.join("raft")); err != nil {
+		return fmt.Errorf("remove the configuration of the former cluster: %w", err)
+	}
+	_, err := f.newIdentity(node)
+	return err
+}
+
+// run is one life of the node, from open to close.
+func (n *Node) run(ctx context.Context, after *yieldError) (err error) {
+	ctx, n.life.cancel = context.WithCancel(ctx)
+	n.life.stop = make(chan error, 1)
+	defer func() {
+		n.life.cancel()
+		n.close()
+	}()
+	if err := n.open(ctx, after); err != nil {
+		return err
+	}
+	n.greet()
+	select {
+	case <-ctx.Done():
+		err = nil
+	case err = <-n.life.stop:
+	}
+	n.drain()
+	return err
+}
+
+// end has the node stop for the given reason; the first reason counts.
+func (n *Node) end(why error) {
+	select {
+	case n.life.stop <- why:
+	default:
+	}
+}
+
+// closeLater registers what ends a part that was opened; close runs them in reverse.
+func (n *Node) closeLater(name string, f func() error) {
+	n.life.closers = append(n.life.closers, closer{name, f})
+}
+
+func (n *Node) close() {
+	for i := len(n.life.closers) - 1; i >= 0; i-- {
+		c := n.life.closers[i]
+		if err := c.close(); err != nil && !errors.Is(err, net.ErrClosed) {
+			n.log.Warn("not closed cleanly", "what", c.name, "err", err)
+		}
+	}
+	n.life.wg.Wait()
+}
+
+// open starts the parts in order; what was started when one fails is closed again by run.
+func (n *Node) open(ctx context.Context, after *yieldError) error {
+	if err := n.openSelf(after); err != nil {
+		return err
+	}
+	for _, step := range []func(context.Context) error{n.openStore, n.openData, n.openMesh, n.openPeers, n.openLoops, n.openHTTP, n.openSocket} {
+		if err := step(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// openSelf settles who this server is, with which key, and opens the peer port.
+func (n *Node) openSelf(after *yieldError) error {
+	id, err := n.dir.identity(n.s.Node)
+	if err != nil {
+		return err
+	}
+	old, err := store.HasState(n.dir.join("raft"))
+	if err != nil {
+		return err
+	}
+	n.who = self{identity: id, started: time.Now(), cores: n.s.Cores, join: n.s.Join}
+	if n.who.cores == 0 {
+		n.who.cores = supervisor.UsableCores("/")
+	}
+	n.who.founder = !old && after == nil && founds(n.s)
+	if after != nil {
+		n.who.join = append([]string{after.addr}, n.s.Join...)
+	}
+	key, made, err := n.dir.clusterKey(n.s, n.who.founder)
+	if err != nil {
+		return err
+	}
+	if made {
+		n.who.made = key
+	}
+	n.mux, err = mux.Open(mux.Options{Bind: n.s.Bind, Key: key, Self: mux.Identity{ID: id.ID, Name: n.s.Node, Role: "server"}, Logger: n.log, Metrics: n.tele.Metrics})
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return fmt.Errorf("the peer port %s is in use by another program; stop it, or choose another port with -bind", n.s.Bind)
+	}
+	if err != nil {
+		return err
+	}
+	n.closeLater("peer port", n.mux.Close)
+	n.who.addr, err = advertised(n.s, n.mux.Addr())
+	if err != nil {
+		return err
+	}
+	if n.who.founder && len(n.who.join) > 1 {
+		n.who.founder = !n.othersHaveCluster()
+	}
+	return nil
+}
+
+// openData opens the data path and the supervisor, with no worker yet.
+func (n *Node) openData(context.Context) error {
+	if k := supervisor.KillOrphans(n.who.ID); k > 0 {
+		n.log.Warn("ended processes that a former run of this node left behind", "count", k)
+	}
+	n.bal = balancer.New(balancer.LeastLoad{})
+	n.proxy = proxy.New(proxy.Options{Balancer: n.bal, DialPeer: n.dialForward, Logger: n.log})
+	n.closeLater("data path", n.proxy.Close)
+	n.routes = newRoutes(n)
+	preload := ""
+	if !n.s.NoPreload {
+		p, err := nodeipc.WritePreload(n.dir.join("run"))
+		if err != nil {
+			return err
+		}
+		preload = p
+	}
+	n.sup = supervisor.New(supervisor.Options{Dir: n.dir.path, Node: n.s.Node, NodeID: n.who.ID, Preload: preload, Spawner: n.o.Spawner,
+		Router: n.routes, Logger: n.log, Metrics: n.tele.Metrics})
+	n.closeLater("workers", func() error {
+		ctx, cancel := context.WithTimeout(context.Background(), shutdownLimit)
+		defer cancel()
+		n.sup.Close(ctx)
+		return nil
+	})
+	n.view.sampler = load.NewSampler("/proc", n.pids)
+	return nil
+}
+
+// shutdownLimit is how long a stopping node waits for its workers before it kills them; an app's own deadlines usually end it earlier.
+const shutdownLimit = 60 * time.Second
+
+// drain is the first part of an orderly stop: the peers are told, nothing new is accepted, the leadership goes to another.
+func (n *Node) drain() {
+	n.view.draining.Store(true)
+	n.report()
+	n.proxy.StopAccepting()
+	if err := n.store.TransferLeadership(); err == nil {
+		n.log.Info("leadership handed over")
+	}
+}
+
+func (n *Node) pids() []int {
+	var out []int
+	for _, st := range n.sup.Status() {
+		out = append(out, st.PID)
+	}
+	return out
+}
+
+// greet tells the operator that the node runs, and how to add the next one.
+func (n *Node) greet() {
+	fmt.Fprintf(n.o.Out, "meshnode %s: node %s, peer port %s, data %s\n", n.o.Version, n.s.Node, n.who.addr, n.dir.path)
+	switch {
+	case n.who.founder:
+		fmt.Fprintln(n.o.Out, "founded a new cluster; start the next server with:")
+		fmt.Fprintf(n.o.Out, "  %s\n", n.nextServer())
+	case n.store.State().ID != "":
+		fmt.Fprintln(n.o.Out, "rejoining its cluster")
+	default:
+		fmt.Fprintf(n.o.Out, "joining by %v\n", n.who.join)
+	}
+}
+
+// nextServer is the command line for the next server. The key itself is shown on a terminal only: elsewhere it would stay in a log.
+func (n *Node) nextServer() string {
+	join := "meshnode -join " + n.who.addr
+	switch f, ok := n.o.Out.(*os.File); {
+	case n.s.Insecure:
+		return join + " -insecure"
+	case n.who.made != nil && ok && isTerminal(f):
+		return "MESHNODE_KEY=" + n.who.made.String() + " " + join
+	default:
+		return "MESHNODE_KEY=<the text in " + n.dir.join(keyFile) + "> " + join
+	}
+}
+
+func isTerminal(f *os.File) bool {
+	fi, err := f.Stat()
+	return err == nil && fi.Mode()&os.ModeCharDevice != 0
+}

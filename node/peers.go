@@ -1,0 +1,90 @@
+package node
+
+import (
+	"context"
+
+	"meshnode/mesh"
+	"meshnode/node/api"
+	"meshnode/node/supervisor"
+	"meshnode/store/fsm"
+)
+
+// peerBackend answers other nodes.
+type peerBackend struct{ n *Node }
+
+// Hello implements api.Peer. It is where two clusters under one key meet, and where a name that is taken is refused.
+func (b peerBackend) Hello(_ context.Context, from api.Hello) (api.Hello, error) {
+	mine := b.n.hello()
+	if from.ID == mine.ID {
+		return mine, nil
+	}
+	if from.Node == mine.Node {
+		return mine, taken(from.Node, mine.Addr)
+	}
+	for _, m := range b.n.members() {
+		// The same place with another identity is a server whose disk was wiped: it takes its place again.
+		if m.Name == from.Node && m.ID != from.ID && m.Addr != from.Addr && (m.Status == mesh.Alive || m.Status == mesh.Suspect) {
+			return mine, taken(from.Node, m.Addr)
+		}
+	}
+	if yields(mine, from) {
+		b.n.end(&yieldError{cluster: from.Cluster, addr: from.Addr})
+	}
+	return mine, nil
+}
+
+func taken(node, addr string) error {
+	return api.Errorf(api.CodeConflict, "start this one with another name: -node <name>", "a server named %s is a member already, at %s", node, addr)
+}
+
+// Apply implements api.Peer.
+func (b peerBackend) Apply(ctx context.Context, command []byte) (uint64, error) {
+	c, err := fsm.Decode(command)
+	if err != nil {
+		return 0, api.Errorf(api.CodeInvalid, "use the same release on all servers", "%s", err)
+	}
+	if st := b.n.store.Status(); st.State != "leader" {
+		return 0, api.Errorf(api.CodeNotLeader, "", "this server is not the leader")
+	}
+	res, err := b.n.store.Apply(ctx, c)
+	return res.Index, asAPI(err)
+}
+
+// LocalStatus implements api.Peer.
+func (b peerBackend) LocalStatus(context.Context) (api.LocalStatus, error) { return b.n.local(), nil }
+
+// LocalLogs implements api.Peer.
+func (b peerBackend) LocalLogs(ctx context.Context, q api.LogQuery, emit func(api.LogLine) error) error {
+	past, err := b.n.sup.LastLines(q.App, q.Stream, q.Lines)
+	if err != nil {
+		return err
+	}
+	var f *supervisor.Follower
+	if q.Follow {
+		f = b.n.sup.Follow(q.App)
+		defer f.Close()
+	}
+	for _, l := range past {
+		if err := emit(b.n.logLine(l)); err != nil {
+			return err
+		}
+	}
+	if f == nil {
+		return nil
+	}
+	for {
+		select {
+		case l := <-f.Lines():
+			if q.Stream != "" && l.Stream != q.Stream {
+				continue
+			}
+			if err := emit(b.n.logLine(l)); err != nil {
+				return err
+			}
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+var _ api.Peer = peerBackend{}

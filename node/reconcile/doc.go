@@ -1,0 +1,10 @@
+// Package reconcile makes this node match the cluster's configuration: Plan compares what should run with what runs and lists the steps
+// between, Loop carries them out whenever either side has changed.
+//
+// It is level-triggered: every round looks at the whole, so a lost event or a failed step is made good by the next round. It
+// starts no process and reads no clock; package node gives it both sides and an Actuator.
+//
+// Concurrency: Plan is pure; Loop.Run is one goroutine.
+//
+// Read plan.go, then loop.go.
+package reconcile

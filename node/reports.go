@@ -1,0 +1,58 @@
+package node
+
+import (
+	"context"
+	"time"
+
+	"meshnode/balancer"
+	"meshnode/mesh"
+)
+
+// reportEvery is how often this node's load record is made anew; gossip and the peer streams send the latest.
+const reportEvery = 50 * time.Millisecond
+
+// keepReporting makes the load record of this node until the context ends.
+func (n *Node) keepReporting(ctx context.Context) {
+	t := time.NewTicker(reportEvery)
+	defer t.Stop()
+	for {
+		n.report()
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// report hands the present load to the mesh.
+func (n *Node) report() {
+	now := time.Now()
+	st := n.proxy.Stats()
+	l := mesh.Load{AppliedIndex: n.store.State().Index, ForwardedIn: st.ForwardedIn, ForwardedOut: st.ForwardedOut,
+		Connections: uint32(st.Open), Busy: float32(n.view.sampler.Busy()), Draining: n.view.draining.Load()}
+	for name := range n.store.State().Apps {
+		p := n.bal.Lookup(name)
+		if p == nil {
+			continue
+		}
+		r := p.Local(now)
+		l.Apps = append(l.Apps, mesh.AppLoad{App: name, Ready: uint16(r.Ready), Outstanding: uint32(r.Outstanding), Long: uint32(r.Long), Service: r.Service})
+	}
+	n.mesh.Report(l)
+}
+
+// onLoad gives the balancer what a peer reports. Apps that the record does not name are not served there.
+func (n *Node) onLoad(peer string, l mesh.Load, at time.Time) {
+	named := make(map[string]mesh.AppLoad, len(l.Apps))
+	for _, a := range l.Apps {
+		named[a.App] = a
+	}
+	for name := range n.store.State().Apps {
+		var r balancer.Report
+		if a, ok := named[name]; ok && !l.Draining {
+			r = balancer.Report{Ready: int(a.Ready), Outstanding: int(a.Outstanding), Long: int(a.Long), Service: a.Service}
+		}
+		n.bal.Picker(name).SetReport(peer, r, at)
+	}
+}

@@ -1,0 +1,220 @@
+package node
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net"
+	"net/netip"
+	"strconv"
+	"sync"
+	"syscall"
+
+	"meshnode/balancer"
+	"meshnode/balancer/proxy"
+	"meshnode/node/supervisor"
+	"meshnode/node/supervisor/nodeipc"
+)
+
+// window is how many connections may be offered to a worker that it has not yet taken (count). A hand-off cannot be revoked, so this is
+// also how many wait behind a worker that is blocked.
+const window = 4
+
+// routes tells the data path which workers there are, and answers their listen calls.
+type routes struct {
+	n *Node
+
+	mu    sync.Mutex
+	ready map[string]map[string]bool    // worker IDs by app
+	held  map[listenKey]map[string]bool // worker IDs that listen on it
+	data  map[listenKey]json.RawMessage // the first worker's opaque data, echoed to all
+	fault map[listenKey]error           // listeners that could not be opened
+}
+
+type listenKey struct{ app, key string }
+
+func newRoutes(n *Node) *routes {
+	return &routes{n: n, ready: make(map[string]map[string]bool), held: make(map[listenKey]map[string]bool),
+		data: make(map[listenKey]json.RawMessage), fault: make(map[listenKey]error)}
+}
+
+// Route implements supervisor.Router.
+func (r *routes) Route(w supervisor.Worker) {
+	if w.Mode == supervisor.ModePort && !w.Serves {
+		return
+	}
+	r.n.proxy.SetWorker(w.ID, target{w})
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.ready[w.App] == nil {
+		r.ready[w.App] = make(map[string]bool)
+	}
+	r.ready[w.App][w.ID] = true
+	r.publish(w.App)
+}
+
+// Unroute implements supervisor.Router.
+func (r *routes) Unroute(w supervisor.Worker) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.ready[w.App][w.ID] {
+		delete(r.ready[w.App], w.ID)
+		r.publish(w.App)
+	}
+}
+
+// publish gives the balancer an app's ready workers. The lock is held, so that publications keep their order.
+func (r *routes) publish(app string) {
+	out := make([]balancer.Worker, 0, len(r.ready[app]))
+	for id := range r.ready[app] {
+		out = append(out, balancer.Worker{ID: id, Window: window})
+	}
+	r.n.bal.Picker(app).SetWorkers(out)
+}
+
+// Drained implements supervisor.Router.
+func (r *routes) Drained(ctx context.Context, w supervisor.Worker) error {
+	p := r.n.bal.Picker(w.App)
+	for {
+		changed := p.Changed()
+		if p.Open(w.ID) == 0 {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// Ended implements supervisor.Router.
+func (r *routes) Ended(w supervisor.Worker) {
+	r.n.proxy.RemoveWorker(w.ID)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, ids := range r.held {
+		delete(ids, w.ID)
+	}
+}
+
+// Listen implements supervisor.Router.
+func (r *routes) Listen(w supervisor.Worker, q nodeipc.Query) nodeipc.Reply {
+	if q.UDP() || q.FD || q.Port < 0 {
+		r.n.log.Warn("a worker wants to listen in a way that is not supported", "worker", w.ID, "addr", q.Key)
+		return nodeipc.Reply{Errno: -int(syscall.ENOTSUP)}
+	}
+	k := listenKey{w.App, q.Key}
+	bound, err := r.open(k, q.Address, q.Port, q.IPv6Only)
+	if err != nil {
+		return nodeipc.Reply{Errno: -int(errno(err))}
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.held[k] == nil {
+		r.held[k] = make(map[string]bool)
+	}
+	r.held[k][w.ID] = true
+	if _, ok := r.data[k]; !ok {
+		r.data[k] = q.Data
+	}
+	if q.Port > 0 {
+		r.n.noteLearned(w.App, net.JoinHostPort(q.Address, strconv.Itoa(q.Port)))
+	}
+	return nodeipc.Reply{Address: bound.Addr().String(), Port: int(bound.Port()), IPv6: bound.Addr().Is6(), Data: r.data[k]}
+}
+
+// Unlisten implements supervisor.Router.
+func (r *routes) Unlisten(w supervisor.Worker, key string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.held[listenKey{w.App, key}], w.ID)
+}
+
+// open opens a listener of an app, and remembers the fault if it cannot be.
+func (r *routes) open(k listenKey, host string, port int, only6 bool) (netip.AddrPort, error) {
+	network := "tcp"
+	if only6 {
+		network = "tcp6"
+	}
+	if host == "" {
+		host = r.n.s.AppBind
+	}
+	bound, err := r.n.proxy.Listen(k.app, k.key, network, net.JoinHostPort(host, strconv.Itoa(port)))
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if err != nil {
+		r.fault[k] = err
+	} else {
+		delete(r.fault, k)
+	}
+	return bound, err
+}
+
+// close closes all listeners of an app that is gone or stopped.
+func (r *routes) close(app string) {
+	r.n.proxy.Unlisten(app, "")
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for k := range r.held {
+		if k.app == app {
+			delete(r.held, k)
+		}
+	}
+	for k := range r.data {
+		if k.app == app {
+			delete(r.data, k)
+		}
+	}
+	for k := range r.fault {
+		if k.app == app {
+			delete(r.fault, k)
+		}
+	}
+}
+
+// faults lists the listeners that could not be opened.
+func (r *routes) faults() map[listenKey]error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	out := make(map[listenKey]error, len(r.fault))
+	for k, err := range r.fault {
+		out[k] = err
+	}
+	return out
+}
+
+// errno is the number that a Node app is to see for a failed listen call.
+func errno(err error) syscall.Errno {
+	var e syscall.Errno
+	if errors.As(err, &e) {
+		return e
+	}
+	return syscall.EADDRNOTAVAIL
+}
+
+// target is a worker as the data path needs it.
+type target struct{ w supervisor.Worker }
+
+// Passes implements proxy.Worker.
+func (t target) Passes() bool { return t.w.Channel != nil }
+
+// Offer implements proxy.Worker.
+func (t target) Offer(key string, fd int, remote netip.AddrPort, outcome func(proxy.Outcome)) error {
+	return t.w.Channel.Offer(key, fd, remote, func(o nodeipc.Outcome) { outcome(proxy.Outcome(o)) })
+}
+
+// Dial implements proxy.Worker.
+func (t target) Dial(ctx context.Context) (net.Conn, error) {
+	var d net.Dialer
+	d.SetMultipathTCP(false)
+	return d.DialContext(ctx, "tcp", t.w.Addr)
+}
+
+// the outcomes of the two packages are the same by number
+var _ = [1]struct{}{}[int(nodeipc.Accepted)-int(proxy.Accepted)+int(nodeipc.Refused)-int(proxy.Refused)+int(nodeipc.Lost)-int(proxy.Lost)]
+
+var (
+	_ supervisor.Router = (*routes)(nil)
+	_ proxy.Worker      = target{}
+)

@@ -1,0 +1,20 @@
+// Package supervisor runs the worker processes of this node: it starts them, knows when they are ready, starts them again when they
+// die, replaces them one by one on a new release, keeps their output, and ends them so that nothing of theirs is left behind.
+//
+// It decides nothing about how many workers there should be (node/reconcile does) nor where connections go (balancer does). It is the
+// only package that starts processes.
+//
+// The order that everything here serves: a worker is taken out of the routing before it is told to stop, and is told to stop only
+// when its connections are done or the drain deadline has passed. Because one process knows the workers and the routing, there is
+// no delay to tune.
+//
+// Concurrency: each slot (one place for a worker of an app) is one goroutine that owns its processes; all others send it commands and
+// read published snapshots. Processes are forked on the thread that runs Spawner.Run, because the kernel ties a child's
+// parent-death signal to the thread that forked it, not to the process.
+//
+// Errors: Start errors come back through Status, as a worker that failed; nothing here ends the node.
+//
+// Read supervisor.go (slots by app), spec.go (what a worker is started with), slot.go (one slot's life), retire.go (how a worker is
+// ended), process.go and environ.go (one process), spawner.go, ready.go and notify.go (when it is ready), backoff.go, output.go and
+// lines.go (what it writes), orphans.go (what a dead node left behind), cores.go (how many workers fit).
+package supervisor

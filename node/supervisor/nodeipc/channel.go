@@ -1,0 +1,282 @@
+package nodeipc
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// maxLine bounds one message from a worker, in bytes. An app may send large messages of its own; a larger one is skipped and counted.
+const maxLine = 8 << 20
+
+// ErrClosed is returned by calls on a channel whose worker is gone.
+var ErrClosed = errors.New("the worker's IPC channel is closed")
+
+// Handler receives what the worker says. Calls come one at a time, from the goroutine of Run, and must not call back into Close.
+type Handler interface {
+	// Listen answers a listen call of the app. It may bind a socket; it must not wait for anything else.
+	Listen(q Query) Reply
+	// Listening is called when the app's server listens on key.
+	Listening(key string)
+	// Unlisten is called when the app has closed its server on key.
+	Unlisten(key string)
+	// Message receives the app's own messages (process.send), one JSON value.
+	Message(raw json.RawMessage)
+}
+
+// Channel is the primary's end of one worker's IPC channel.
+type Channel struct {
+	conn    *net.UnixConn
+	handler Handler
+	held    map[string]bool // keys this worker holds; owned by Run
+
+	mu      sync.Mutex // guards all below, and the order of writes
+	seq     int64
+	offers  map[int64]*offer
+	unacked []*offer // handles whose receipt Node has not confirmed, oldest first
+	closed  bool
+
+	skipped atomic.Uint64
+}
+
+// Pair makes the two ends of a channel: ours, and the one to be inherited by the worker as the given descriptor.
+func Pair() (ours *net.UnixConn, theirs *os.File, err error) {
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, nil, fmt.Errorf("make the worker's IPC channel: %w", err)
+	}
+	theirs = os.NewFile(uintptr(fds[1]), "ipc")
+	f := os.NewFile(uintptr(fds[0]), "ipc")
+	defer f.Close() // FileConn duplicates
+	c, err := net.FileConn(f)
+	if err != nil {
+		theirs.Close()
+		return nil, nil, fmt.Errorf("make the worker's IPC channel: %w", err)
+	}
+	return c.(*net.UnixConn), theirs, nil
+}
+
+// Environ is what makes Node take descriptor fd for its IPC channel and itself for cluster worker id. Node removes all three at start.
+func Environ(fd, id int) []string {
+	return []string{
+		"NODE_CHANNEL_FD=" + strconv.Itoa(fd),
+		"NODE_CHANNEL_SERIALIZATION_MODE=json",
+		"NODE_UNIQUE_ID=" + strconv.Itoa(id),
+	}
+}
+
+// New returns a Channel over conn, which it owns from now on.
+func New(conn *net.UnixConn, h Handler) *Channel {
+	return &Channel{conn: conn, handler: h, held: make(map[string]bool), offers: make(map[int64]*offer)}
+}
+
+// Run reads the worker's messages until the channel ends, then settles every open offer as lost. It returns nil when the worker closed
+// the channel or Close was called.
+func (c *Channel) Run() error {
+	defer c.Close()
+	r := bufio.NewReaderSize(c.conn, 16<<10)
+	for {
+		line, err := c.readLine(r)
+		if err != nil {
+			if errors.Is(err, io.EOF) || errors.Is(err, net.ErrClosed) || errors.Is(err, syscall.ECONNRESET) {
+				return nil
+			}
+			return fmt.Errorf("read the worker's IPC channel: %w", err)
+		}
+		if err := c.dispatch(line); err != nil {
+			return err
+		}
+	}
+}
+
+// readLine returns the next message. A message beyond maxLine is skipped: it comes back as nil.
+func (c *Channel) readLine(r *bufio.Reader) ([]byte, error) {
+	var long []byte
+	skip := false
+	for {
+		part, err := r.ReadSlice('\n')
+		if err == nil && long == nil && !skip {
+			return part, nil
+		}
+		if err != nil && !errors.Is(err, bufio.ErrBufferFull) {
+			return nil, err
+		}
+		if len(long)+len(part) > maxLine {
+			long, skip = nil, true
+		}
+		if !skip {
+			long = append(long, part...)
+		}
+		if err == nil {
+			if skip {
+				c.skipped.Add(1)
+				return nil, nil
+			}
+			return long, nil
+		}
+	}
+}
+
+func (c *Channel) dispatch(line []byte) error {
+	line = bytes.TrimSpace(line)
+	if len(line) == 0 {
+		return nil
+	}
+	var m inbound
+	// An app's own message may be any JSON value; only objects with a cmd of Node's are the protocol's.
+	if line[0] != '{' || json.Unmarshal(line, &m) != nil || !isInternal(m.Cmd) {
+		if !json.Valid(line) {
+			return fmt.Errorf("the worker wrote something that is not a message: %.60q", line)
+		}
+		c.handler.Message(json.RawMessage(bytes.Clone(line)))
+		return nil
+	}
+	switch m.Cmd {
+	case cmdHandleAck:
+		c.handleAcked(true)
+	case cmdHandleNack:
+		c.handleAcked(false)
+	case cmdHandle:
+		// The app sent us a descriptor; the kernel has dropped it. Unacknowledged, the worker would queue all its later messages.
+		return c.send(plain{Cmd: cmdHandleAck})
+	case cmdCluster:
+		return c.cluster(m)
+	}
+	return nil
+}
+
+func isInternal(cmd string) bool { return len(cmd) > 5 && cmd[:5] == "NODE_" }
+
+func (c *Channel) cluster(m inbound) error {
+	if m.Ack != nil {
+		c.settle(*m.Ack, m.Accepted != nil && *m.Accepted)
+		return nil
+	}
+	switch m.Act {
+	case "queryServer":
+		return c.query(m)
+	case "listening":
+		c.handler.Listening(m.query().Key)
+	case "close":
+		delete(c.held, m.Key)
+		c.handler.Unlisten(m.Key)
+	case "exitedAfterDisconnect":
+		return c.send(plain{Cmd: cmdCluster, Ack: &m.Seq})
+	}
+	return nil
+}
+
+func (c *Channel) query(m inbound) error {
+	q := m.query()
+	var r Reply
+	if c.held[q.Key] {
+		r = Reply{Errno: -int(syscall.EADDRINUSE)}
+	} else {
+		r = c.handler.Listen(q)
+	}
+	out := queryReply{Cmd: cmdCluster, Ack: m.Seq, Key: q.Key, Data: r.Data}
+	switch {
+	case r.Errno != 0:
+		out.Errno = &r.Errno
+	default:
+		c.held[q.Key] = true
+		if q.Port >= 0 {
+			out.Sockname = &sockname{Address: r.Address, Family: family(r.IPv6), Port: r.Port}
+		}
+	}
+	return c.send(out)
+}
+
+func family(v6 bool) string {
+	if v6 {
+		return "IPv6"
+	}
+	return "IPv4"
+}
+
+// send writes one message. Messages are small: plain bytes in bulk ahead of a descriptor would make Node take it for another's.
+func (c *Channel) send(v any) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.write(v, -1)
+}
+
+// write sends one message, with descriptor fd if it is not negative. The lock is held.
+func (c *Channel) write(v any, fd int) error {
+	if c.closed {
+		return ErrClosed
+	}
+	c.seq++
+	b, err := json.Marshal(number(v, c.seq))
+	if err != nil {
+		return fmt.Errorf("encode a message to the worker: %w", err)
+	}
+	b = append(b, '\n')
+	var oob []byte
+	if fd >= 0 {
+		oob = unix.UnixRights(fd)
+	}
+	n, _, err := c.conn.WriteMsgUnix(b, oob, nil)
+	if err == nil && n < len(b) {
+		_, err = c.conn.Write(b[n:])
+	}
+	if err != nil {
+		return fmt.Errorf("write to the worker's IPC channel: %w", err)
+	}
+	return nil
+}
+
+// number puts the sender's running number into a message.
+func number(v any, seq int64) any {
+	switch m := v.(type) {
+	case plain:
+		m.Seq = seq
+		return m
+	case queryReply:
+		m.Seq = seq
+		return m
+	case handleEnvelope:
+		m.Msg.Seq = seq
+		return m
+	}
+	return v
+}
+
+// Drain asks the worker's preload to answer every further request with "Connection: close", so that clients leave by themselves.
+// Without the preload the worker ignores it.
+func (c *Channel) Drain() error { return c.send(plain{Cmd: cmdPreload, Act: "drain"}) }
+
+// Disconnect asks the worker to close its servers, finish what is in flight and let go of the channel, after which it exits.
+func (c *Channel) Disconnect() error { return c.send(plain{Cmd: cmdCluster, Act: "disconnect"}) }
+
+// Skipped is the number of messages of the app that were too large and dropped (count).
+func (c *Channel) Skipped() uint64 { return c.skipped.Load() }
+
+// Close ends the channel: a worker that is still alive exits at once. Every open offer is settled as lost.
+func (c *Channel) Close() error {
+	c.mu.Lock()
+	if c.closed {
+		c.mu.Unlock()
+		return nil
+	}
+	c.closed = true
+	lost := c.offers
+	c.offers, c.unacked = nil, nil
+	c.mu.Unlock()
+	err := c.conn.Close()
+	for _, o := range lost {
+		o.outcome(Lost)
+	}
+	return err
+}

@@ -1,0 +1,127 @@
+package nodeipc
+
+import (
+	"encoding/json"
+	"strconv"
+)
+
+// Commands of Node's IPC channel.
+const (
+	cmdCluster    = "NODE_CLUSTER"
+	cmdHandle     = "NODE_HANDLE"
+	cmdHandleAck  = "NODE_HANDLE_ACK"
+	cmdHandleNack = "NODE_HANDLE_NACK"
+	// cmdPreload is ours: Node passes every command that begins with NODE_ to internal listeners only, so the app never sees it.
+	cmdPreload = "NODE_MESHNODE"
+)
+
+// inbound is any message from the worker that concerns the cluster protocol.
+type inbound struct {
+	Cmd      string          `json:"cmd"`
+	Act      string          `json:"act"`
+	Seq      int64           `json:"seq"`
+	Ack      *int64          `json:"ack"`
+	Accepted *bool           `json:"accepted"`
+	Key      string          `json:"key"`
+	Index    int             `json:"index"`
+	Data     json.RawMessage `json:"data"`
+	Address  *string         `json:"address"`
+	Port     *int            `json:"port"`
+	AddrType json.RawMessage `json:"addressType"`
+	FD       *int            `json:"fd"`
+	Flags    int             `json:"flags"`
+}
+
+// Query is a worker's wish to listen. Address is "" for every address, an IP, a host name or an absolute path; Port is -1 for a
+// path and 0 for any free port. Family is "4", "6", "udp4", "udp6" or "-1" for a path. Key names the listener: workers of one app
+// that ask for the same key share it. Data is opaque (TLS ticket keys) and must be echoed, the first worker's to all.
+type Query struct {
+	Key      string
+	Address  string
+	Port     int
+	Family   string
+	FD       bool
+	IPv6Only bool
+	Data     json.RawMessage
+}
+
+// UDP reports whether the worker wants a datagram socket.
+func (q Query) UDP() bool { return len(q.Family) == 4 && q.Family[:3] == "udp" }
+
+// Reply answers a Query. Errno is 0, or a negative errno that the app sees as the error of its listen call. Address, Port and IPv6
+// are what the app sees as its own listening address; Data is the first worker's Data for this key.
+type Reply struct {
+	Errno   int
+	Address string
+	Port    int
+	IPv6    bool
+	Data    json.RawMessage
+}
+
+type sockname struct {
+	Address string `json:"address"`
+	Family  string `json:"family"`
+	Port    int    `json:"port"`
+}
+
+type queryReply struct {
+	Cmd      string          `json:"cmd"`
+	Ack      int64           `json:"ack"`
+	Key      string          `json:"key"`
+	Errno    *int            `json:"errno"` // null means: the primary accepts and passes connections
+	Data     json.RawMessage `json:"data"`
+	Sockname *sockname       `json:"sockname,omitempty"`
+	Seq      int64           `json:"seq"`
+}
+
+type plain struct {
+	Cmd string `json:"cmd"`
+	Act string `json:"act,omitempty"`
+	Ack *int64 `json:"ack,omitempty"`
+	Seq int64  `json:"seq"`
+}
+
+type newConn struct {
+	Cmd string   `json:"cmd"`
+	Act string   `json:"act"`
+	Key string   `json:"key"`
+	Seq int64    `json:"seq"`
+	Rem *address `json:"remote,omitempty"` // for the preload; Node ignores it
+}
+
+type address struct {
+	Address string `json:"address"`
+	Port    uint16 `json:"port"`
+	Family  string `json:"family"`
+}
+
+type handleEnvelope struct {
+	Cmd  string  `json:"cmd"`
+	Type string  `json:"type"`
+	Msg  newConn `json:"msg"`
+}
+
+// query turns a queryServer message into a Query. The key is built as Node 22 builds it: without the index unless the port is 0, so
+// that two listen calls for one port collide as they should.
+func (m inbound) query() Query {
+	q := Query{Port: -1, Data: m.Data, FD: m.FD != nil && *m.FD >= 0, IPv6Only: m.Flags&1 != 0}
+	if m.Address != nil {
+		q.Address = *m.Address
+	}
+	if m.Port != nil {
+		q.Port = *m.Port
+	}
+	q.Family = string(m.AddrType)
+	if s, err := strconv.Unquote(q.Family); err == nil {
+		q.Family = s
+	}
+	addr := q.Address
+	if m.Address == nil {
+		addr = "null"
+	}
+	q.Key = addr + ":" + strconv.Itoa(q.Port) + ":" + q.Family
+	if q.Port == 0 {
+		q.Key += ":" + strconv.Itoa(m.Index)
+	}
+	return q
+}

@@ -1,0 +1,77 @@
+package nodeipc
+
+import (
+	"net/netip"
+)
+
+// Outcome says what became of an offered connection.
+type Outcome uint8
+
+// The outcomes of an offer.
+const (
+	Accepted Outcome = iota + 1 // Accepted: the worker's server has the connection; the offerer closes its own descriptor.
+	Refused                     // Refused: the worker has no such server any more, is at its limit, or lost the descriptor.
+	Lost                        // Lost: the worker died before it said anything; by Node's source it has not read a byte.
+)
+
+// offer is a descriptor on its way to the worker.
+type offer struct {
+	seq     int64
+	outcome func(Outcome)
+}
+
+// Offer passes the connection fd to the server that listens on key. The descriptor stays the caller's; outcome is called exactly once,
+// also when Offer returns nil and the worker dies later. On an error outcome is not called. remote, where valid, is the
+// address that the app is to see as the client's, for a connection whose other end is not the client itself.
+func (c *Channel) Offer(key string, fd int, remote netip.AddrPort, outcome func(Outcome)) error {
+	m := handleEnvelope{Cmd: cmdHandle, Type: "net.Native", Msg: newConn{Cmd: cmdCluster, Act: "newconn", Key: key}}
+	if remote.IsValid() {
+		a := remote.Addr().Unmap()
+		m.Msg.Rem = &address{Address: a.String(), Port: remote.Port(), Family: family(a.Is6())}
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return ErrClosed
+	}
+	o := &offer{outcome: outcome, seq: c.seq + 1}
+	c.offers[o.seq] = o
+	c.unacked = append(c.unacked, o)
+	if err := c.write(m, fd); err != nil {
+		delete(c.offers, o.seq)
+		c.unacked = c.unacked[:len(c.unacked)-1]
+		return err
+	}
+	return nil
+}
+
+// handleAcked takes Node's confirmation of the oldest descriptor in flight. A missing descriptor is a refusal: nobody has the connection.
+func (c *Channel) handleAcked(received bool) {
+	c.mu.Lock()
+	if len(c.unacked) == 0 {
+		c.mu.Unlock()
+		return
+	}
+	o := c.unacked[0]
+	c.unacked = c.unacked[1:]
+	c.mu.Unlock()
+	if !received {
+		c.settle(o.seq, false)
+	}
+}
+
+// settle ends the offer with number seq; unknown numbers (answers to other messages) are ignored.
+func (c *Channel) settle(seq int64, accepted bool) {
+	c.mu.Lock()
+	o := c.offers[seq]
+	delete(c.offers, seq)
+	c.mu.Unlock()
+	if o == nil {
+		return
+	}
+	if accepted {
+		o.outcome(Accepted)
+	} else {
+		o.outcome(Refused)
+	}
+}

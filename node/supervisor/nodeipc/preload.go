@@ -1,0 +1,32 @@
+package nodeipc
+
+import (
+	_ "embed"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/google/renameio/v2"
+)
+
+//go:embed preload.cjs
+var preload []byte
+
+// WritePreload puts the preload script into dir, where workers load it from, and returns its path.
+func WritePreload(dir string) (string, error) {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return "", fmt.Errorf("write the preload script: %w", err)
+	}
+	path := filepath.Join(dir, "preload.cjs")
+	if err := renameio.WriteFile(path, preload, 0o644); err != nil {
+		return "", fmt.Errorf("write the preload script: %w", err)
+	}
+	return path, nil
+}
+
+// NodeOptions adds the preload script to the value of NODE_OPTIONS that the worker would have had.
+func NodeOptions(value, path string) string {
+	quoted := `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(path) + `"`
+	return strings.TrimSpace(value + " --require " + quoted)
+}

@@ -1,0 +1,298 @@
+package supervisor
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+)
+
+// command is what a slot is told to do.
+type command struct {
+	stop  bool
+	spec  Spec
+	order Order
+}
+
+// slot is one place for a worker of an app. One goroutine, run, owns everything but the published status.
+type slot struct {
+	sup    *Supervisor
+	app    string
+	index  int
+	log    hclog.Logger
+	cmds   chan command
+	events chan event
+	ended  chan struct{}
+	out    *stream
+	err    *stream
+
+	// owned by run
+	procs procs
+	back  backoff
+
+	mu     sync.Mutex
+	status Status
+}
+
+// procs are the processes of a slot and what is to become of them.
+type procs struct {
+	cur      *process // serves, or starts with no older one beside it
+	next     *process // the successor that is being started
+	live     int      // processes that have not ended, retired ones included
+	spec     Spec     // what cur was, or is to be, started with
+	pending  *Spec    // starts when cur has ended (stop-first)
+	stopping bool
+	deadline *time.Timer // of the start in progress
+	retry    *time.Timer // of the back-off
+}
+
+func newSlot(sup *Supervisor, app string, index int, release uint64) *slot {
+	worker := app + "/" + strconv.Itoa(index)
+	s := &slot{sup: sup, app: app, index: index, log: sup.log.With("worker", worker),
+		// Every process sends two events at most and a slot has few processes; the slot reads until all have ended.
+		cmds: make(chan command, 8), events: make(chan event), ended: make(chan struct{}),
+		out: newStream(sup.logDir(), app, worker, index, "out", sup.hub), err: newStream(sup.logDir(), app, worker, index, "err", sup.hub)}
+	s.status = Status{App: app, Slot: index, State: StateStarting, Release: release}
+	return s
+}
+
+// run is the slot's life: it ends when the slot was stopped and nothing of it runs any more.
+func (s *slot) run() {
+	defer func() {
+		s.out.close()
+		s.err.close()
+		s.publish(func(st *Status) { st.State, st.PID = StateStopped, 0 })
+		close(s.ended)
+	}()
+	s.procs.deadline, s.procs.retry = stoppedTimer(), stoppedTimer()
+	defer s.procs.deadline.Stop()
+	defer s.procs.retry.Stop()
+	for !s.procs.stopping || s.procs.live > 0 {
+		select {
+		case c := <-s.cmds:
+			s.obey(c)
+		case e := <-s.events:
+			if e.ready {
+				s.onReady(e.p)
+			} else {
+				s.onExit(e.p)
+			}
+		case <-s.procs.deadline.C:
+			s.onDeadline()
+		case <-s.procs.retry.C:
+			s.begin(s.procs.spec)
+		}
+	}
+}
+
+func stoppedTimer() *time.Timer {
+	t := time.NewTimer(time.Hour)
+	t.Stop()
+	return t
+}
+
+func (s *slot) obey(c command) {
+	switch {
+	case s.procs.stopping:
+	case !c.stop && c.spec.Release == s.procs.heading():
+		// Told twice: whoever plans looks at a snapshot, which may be older than the last command.
+	case c.stop:
+		s.procs.stopping = true
+		s.procs.retry.Stop()
+		s.procs.deadline.Stop()
+		s.abandonNext()
+		if s.procs.cur != nil {
+			s.retire(s.procs.cur)
+		}
+	case s.procs.cur == nil:
+		s.back = backoff{}
+		s.begin(c.spec)
+	case !s.procs.cur.ready:
+		// What is being started is outdated; it serves nobody.
+		s.procs.pending = &c.spec
+		s.procs.cur.kill()
+	case c.order == StopFirst:
+		s.abandonNext()
+		s.procs.pending = &c.spec
+		s.retire(s.procs.cur)
+		s.publish(func(st *Status) { st.Replacing = c.spec.Release })
+	default:
+		s.abandonNext()
+		s.succeed(c.spec)
+	}
+}
+
+// heading is the release that the slot runs or is about to run.
+func (p *procs) heading() uint64 {
+	switch {
+	case p.pending != nil:
+		return p.pending.Release
+	case p.next != nil:
+		return p.next.Release
+	default:
+		return p.spec.Release
+	}
+}
+
+// begin starts the slot's worker with no older one beside it.
+func (s *slot) begin(spec Spec) {
+	s.procs.retry.Stop()
+	s.procs.spec = spec
+	p, err := s.start(spec)
+	if err != nil {
+		s.failed(0, err.Error(), nil)
+		return
+	}
+	s.procs.cur = p
+	s.procs.live++
+	s.procs.deadline.Reset(spec.ListenTimeout)
+	s.publish(func(st *Status) {
+		st.State, st.PID, st.Worker, st.Mode = StateStarting, p.cmd.Process.Pid, p.ID, spec.Mode
+		st.Release, st.Replacing, st.StartedAt = spec.Release, 0, p.started
+	})
+}
+
+// succeed starts the successor of a worker that goes on serving.
+func (s *slot) succeed(spec Spec) {
+	s.publish(func(st *Status) { st.Replacing = spec.Release })
+	p, err := s.start(spec)
+	if err != nil {
+		s.refuse(spec.Release, err.Error(), nil)
+		return
+	}
+	s.procs.next = p
+	s.procs.live++
+	s.procs.deadline.Reset(spec.ListenTimeout)
+}
+
+func (s *slot) onReady(p *process) {
+	if p.retiring || p != s.procs.cur && p != s.procs.next {
+		return
+	}
+	p.ready = true
+	s.procs.deadline.Stop()
+	p.routed.Store(true)
+	s.sup.o.Router.Route(p.Worker)
+	if p == s.procs.next {
+		old := s.procs.cur
+		s.procs.cur, s.procs.next, s.procs.spec = p, nil, p.spec
+		s.retire(old)
+	}
+	s.back.failures = 0
+	s.log.Info("worker is ready", "release", p.Release)
+	s.publish(func(st *Status) {
+		st.State, st.PID, st.Worker, st.Mode = StateReady, p.cmd.Process.Pid, p.ID, p.Mode
+		st.Release, st.Replacing, st.Refused, st.StartedAt = p.Release, 0, 0, p.started
+		st.Error, st.Tail = "", nil
+	})
+}
+
+func (s *slot) onExit(p *process) {
+	s.procs.live--
+	s.publish(func(st *Status) { st.LastExit = p.exit })
+	switch {
+	case p == s.procs.next:
+		s.procs.next = nil
+		s.procs.deadline.Stop()
+		s.refuse(p.Release, p.exit+" before it was ready", s.tail())
+	case p != s.procs.cur: // a retired predecessor
+	case s.procs.pending != nil && !s.procs.stopping:
+		spec := *s.procs.pending
+		s.procs.pending, s.procs.cur = nil, nil
+		s.begin(spec)
+	case s.procs.stopping:
+		s.procs.cur = nil
+	case s.procs.next != nil:
+		// The old worker died while its successor starts: the successor is now the slot's worker.
+		s.procs.cur, s.procs.next, s.procs.spec = s.procs.next, nil, s.procs.next.spec
+		s.publish(func(st *Status) {
+			st.State, st.PID, st.Release, st.Replacing = StateStarting, s.procs.cur.cmd.Process.Pid, s.procs.cur.Release, 0
+		})
+	default:
+		s.procs.cur = nil
+		s.procs.deadline.Stop()
+		what := p.exit
+		if !p.ready {
+			what += " before it was ready"
+		}
+		s.failed(time.Since(p.started), what, s.tail())
+	}
+}
+
+// tail is what the last process wrote, errors first.
+func (s *slot) tail() []string { return append(s.err.take(), s.out.take()...) }
+
+// onDeadline ends a start that took too long. What the process's end means is decided by onExit.
+func (s *slot) onDeadline() {
+	p := s.procs.next
+	if p == nil {
+		p = s.procs.cur
+	}
+	if p == nil || p.ready {
+		return
+	}
+	s.err.add(fmt.Sprintf("meshnode: not ready after %s: %s", p.spec.ListenTimeout, p.awaited()))
+	p.kill()
+}
+
+// failed waits for the next start, or gives the slot up after too many failed ones.
+func (s *slot) failed(uptime time.Duration, what string, tail []string) {
+	delay, giveUp := s.back.next(uptime)
+	state := StateBackoff
+	if giveUp {
+		state = StateFailed
+		what = fmt.Sprintf("%s; given up after %d failed starts in a row", what, maxFailures)
+	} else {
+		s.procs.retry.Reset(delay)
+	}
+	s.log.Warn("worker ended", "reason", what, "dur", delay)
+	s.sup.count("restart", 1)
+	s.publish(func(st *Status) {
+		st.State, st.PID, st.Release, st.Replacing = state, 0, s.procs.spec.Release, 0
+		st.Error, st.Tail = what, tail
+		st.Restarts++
+	})
+}
+
+// refuse keeps the old worker and remembers which release did not come up.
+func (s *slot) refuse(release uint64, what string, tail []string) {
+	s.log.Error("release refused, the old worker stays", "release", release, "reason", what)
+	s.publish(func(st *Status) { st.Replacing, st.Refused, st.Error, st.Tail = 0, release, what, tail })
+}
+
+// abandonNext ends a successor that nobody waits for any more.
+func (s *slot) abandonNext() {
+	if p := s.procs.next; p != nil {
+		s.procs.next = nil
+		s.procs.deadline.Stop()
+		p.kill()
+	}
+}
+
+func (s *slot) publish(change func(*Status)) {
+	s.mu.Lock()
+	change(&s.status)
+	s.mu.Unlock()
+	s.sup.poke()
+}
+
+func (s *slot) snapshot() Status {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.status
+}
+
+var errStopping = errors.New("the slot is being stopped")
+
+// tell hands the slot a command; a slot that has ended takes none.
+func (s *slot) tell(c command) error {
+	select {
+	case s.cmds <- c:
+		return nil
+	case <-s.ended:
+		return errStopping
+	}
+}

@@ -1,0 +1,148 @@
+package supervisor
+
+import (
+	"cmp"
+	"context"
+	"path/filepath"
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"github.com/armon/go-metrics"
+	"github.com/hashicorp/go-hclog"
+)
+
+// Options are what a Supervisor needs.
+type Options struct {
+	Dir     string // Dir is where the workers' logs are kept, under "logs".
+	Node    string // Node is this node's name.
+	NodeID  string // NodeID marks this node's processes.
+	Preload string // Preload is the path of the preload script for Node workers; "" = none.
+	Spawner *Spawner
+	Router  Router
+	Logger  hclog.Logger
+	Metrics *metrics.Metrics // Metrics may be nil.
+}
+
+// Supervisor runs the workers of all apps on this node.
+type Supervisor struct {
+	o       Options
+	log     hclog.Logger
+	hub     *hub
+	wg      sync.WaitGroup
+	hurry   chan struct{}
+	hurried sync.Once
+	changed chan struct{}
+	starts  atomic.Int64 // processes ever started; numbers them
+
+	mu    sync.Mutex
+	slots map[string]map[int]*slot
+}
+
+// New returns a Supervisor with no workers.
+func New(o Options) *Supervisor {
+	return &Supervisor{o: o, log: o.Logger.Named("supervisor"), hub: &hub{followers: make(map[*Follower]struct{})},
+		hurry: make(chan struct{}), changed: make(chan struct{}, 1), slots: make(map[string]map[int]*slot)}
+}
+
+func (s *Supervisor) logDir() string { return filepath.Join(s.o.Dir, "logs") }
+
+// Changed is poked after every change of a slot's status; several changes may become one poke. It has one reader.
+func (s *Supervisor) Changed() <-chan struct{} { return s.changed }
+
+func (s *Supervisor) poke() {
+	select {
+	case s.changed <- struct{}{}:
+	default:
+	}
+}
+
+func (s *Supervisor) count(name string, n float32) {
+	if s.o.Metrics != nil {
+		s.o.Metrics.IncrCounter([]string{"supervisor", name}, n)
+	}
+}
+
+// Start has a worker run in the app's slot: started if the slot is empty, replaced in the given order if it is not. It returns at
+// once; Status tells how it goes.
+func (s *Supervisor) Start(index int, spec Spec, order Order) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	sl := s.slots[spec.App][index]
+	if sl == nil || sl.tell(command{spec: spec, order: order}) != nil {
+		sl = newSlot(s, spec.App, index, spec.Release)
+		if s.slots[spec.App] == nil {
+			s.slots[spec.App] = make(map[int]*slot)
+		}
+		s.slots[spec.App][index] = sl
+		s.wg.Go(sl.run)
+		_ = sl.tell(command{spec: spec, order: order})
+	}
+}
+
+// Stop drains and ends the worker in a slot, and empties the slot. It returns at once.
+func (s *Supervisor) Stop(app string, index int) {
+	s.mu.Lock()
+	sl := s.slots[app][index]
+	s.mu.Unlock()
+	if sl == nil || sl.tell(command{stop: true}) != nil {
+		return
+	}
+	s.wg.Go(func() {
+		<-sl.ended
+		s.mu.Lock()
+		if s.slots[app][index] == sl {
+			delete(s.slots[app], index)
+			if len(s.slots[app]) == 0 {
+				delete(s.slots, app)
+			}
+		}
+		s.mu.Unlock()
+		s.poke()
+	})
+}
+
+// Status returns a snapshot of all slots, by app and slot.
+func (s *Supervisor) Status() []Status {
+	s.mu.Lock()
+	var all []*slot
+	for _, m := range s.slots {
+		for _, sl := range m {
+			all = append(all, sl)
+		}
+	}
+	s.mu.Unlock()
+	out := make([]Status, len(all))
+	for i, sl := range all {
+		out[i] = sl.snapshot()
+	}
+	slices.SortFunc(out, func(a, b Status) int { return cmp.Or(cmp.Compare(a.App, b.App), cmp.Compare(a.Slot, b.Slot)) })
+	return out
+}
+
+// Follow passes on what the app's workers write from now on; "" follows all apps. The caller closes the follower.
+func (s *Supervisor) Follow(app string) *Follower { return s.hub.follow(app) }
+
+// LostLines is the number of output lines that were not stored or not passed to a follower (count).
+func (s *Supervisor) LostLines() uint64 { return s.hub.lost.Load() }
+
+// Hurry cuts short every drain and every wait for an orderly end: workers that are ending are killed now.
+func (s *Supervisor) Hurry() { s.hurried.Do(func() { close(s.hurry) }) }
+
+// Close drains and ends all workers, hurrying when the context ends, and returns when none is left.
+func (s *Supervisor) Close(ctx context.Context) {
+	for _, st := range s.Status() {
+		s.Stop(st.App, st.Slot)
+	}
+	done := make(chan struct{})
+	go func() { // ends with the last worker, which Hurry makes certain
+		s.wg.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+	case <-ctx.Done():
+		s.Hurry()
+		<-done
+	}
+}

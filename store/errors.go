@@ -1,0 +1,30 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+)
+
+var (
+	// ErrNoLeader reports that no leader is known: the change was not made. Traffic is not affected.
+	ErrNoLeader = errors.New("the cluster has no leader")
+	// ErrTimeout reports that the outcome of a change is unknown: it may still be made.
+	ErrTimeout = errors.New("outcome unknown: the change may or may not have been made")
+	// ErrBusy reports that too many changes are under way: the change was not made.
+	ErrBusy = errors.New("too many changes are under way")
+	// ErrClosed reports that the store is closed.
+	ErrClosed = errors.New("the store is closed")
+)
+
+// NotLeaderError reports that the change was not made because another server leads. It names that server.
+type NotLeaderError struct {
+	// ID is the leader's Raft identity.
+	ID string
+	// Addr is its peer address, "host:port".
+	Addr string
+}
+
+// Error implements error.
+func (e *NotLeaderError) Error() string {
+	return fmt.Sprintf("this node does not lead: %s at %s does", e.ID, e.Addr)
+}

@@ -1,0 +1,194 @@
+package fsm
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"meshnode/store/spec"
+)
+
+func commands() []Command {
+	return []Command{
+		{Found: &Found{"c1"}},
+		putOf("web", 7),
+		{Delete: &Delete{"web", Any}},
+		{Learn: &Learn{"web", []string{":3000", "[::1]:80"}}},
+	}
+}
+
+// frame builds a frame with a right header around any body.
+func frame(kind, version byte, body string) []byte {
+	b := make([]byte, headerBytes, headerBytes+len(body))
+	b[0], b[1] = kind, version
+	binary.BigEndian.PutUint32(b[2:], uint32(len(body)))
+	b = append(b, body...)
+	binary.BigEndian.PutUint32(b[6:], checksum(b))
+	return b
+}
+
+func TestCodec(t *testing.T) {
+	for _, c := range commands() {
+		b, err := Encode(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := Decode(b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(c, got); diff != "" {
+			t.Error(diff)
+		}
+		for i := range b {
+			for bit := range 8 {
+				b[i] ^= 1 << bit
+				if _, err := Decode(b); err == nil {
+					t.Fatalf("bit %d of byte %d flipped, and nobody noticed", bit, i)
+				}
+				b[i] ^= 1 << bit
+			}
+		}
+		for n := range b {
+			if _, err := Decode(b[:n]); err == nil {
+				t.Fatalf("cut to %d of %d bytes, and nobody noticed", n, len(b))
+			}
+		}
+	}
+}
+
+// TestGolden holds bytes that are in logs out there.
+func TestGolden(t *testing.T) {
+	b, err := Encode(Command{Delete: &Delete{"web", 5}})
+	want := "\x03\x01\x00\x00\x00\x20\x24\x52\x0e\xa9" + `{"name":"web","prev_modified":5}`
+	if err != nil || string(b) != want {
+		t.Errorf("got %q, %v, want %q", b, err, want)
+	}
+}
+
+func TestDecodeRefuses(t *testing.T) {
+	for name, tt := range map[string]struct {
+		b    []byte
+		want error
+	}{
+		"nothing":         {nil, ErrCorrupt},
+		"newer version":   {frame(kindPut, 2, `{}`), ErrUnsupported},
+		"newer kind":      {frame(9, 1, `{}`), ErrUnsupported},
+		"a state":         {frame(kindState, 1, `{"id":"","index":0,"apps":{}}`), ErrUnsupported},
+		"unknown field":   {frame(kindDelete, 1, `{"name":"web","prev_modified":5,"x":1}`), ErrCorrupt},
+		"two values":      {frame(kindDelete, 1, `{"name":"web","prev_modified":5} {}`), ErrCorrupt},
+		"junk at the end": {frame(kindDelete, 1, `{"name":"web","prev_modified":5}}`), ErrCorrupt},
+		"null":            {frame(kindDelete, 1, `null`), ErrCorrupt},
+		"no JSON":         {frame(kindDelete, 1, `web`), ErrCorrupt},
+		"too large":       {frame(kindDelete, 1, strings.Repeat(" ", MaxCommandBytes)), ErrTooLarge},
+	} {
+		if _, err := Decode(tt.b); !errors.Is(err, tt.want) {
+			t.Errorf("%s: got %v, want %v", name, err, tt.want)
+		}
+	}
+}
+
+func TestEncodeRefuses(t *testing.T) {
+	if _, err := Encode(Command{}); !errors.Is(err, ErrInvalid) {
+		t.Errorf("an empty command: %v", err)
+	}
+	if _, err := Encode(Command{Found: &Found{}, Delete: &Delete{}}); !errors.Is(err, ErrInvalid) {
+		t.Errorf("two in one: %v", err)
+	}
+	big := putOf("web", 0)
+	big.Put.App.Env = map[string]string{"A": strings.Repeat("x", MaxCommandBytes)}
+	if _, err := Encode(big); !errors.Is(err, ErrTooLarge) {
+		t.Errorf("a huge command: %v", err)
+	}
+}
+
+func TestPrepare(t *testing.T) {
+	for _, c := range commands() {
+		if _, err := c.Prepare(); err != nil {
+			t.Errorf("%+v: %v", c, err)
+		}
+	}
+	for name, c := range map[string]Command{
+		"empty":       {},
+		"no cluster":  {Found: &Found{}},
+		"no app":      {Put: &Put{}},
+		"delete all":  {Delete: &Delete{Name: "all"}},
+		"learn none":  {Learn: &Learn{App: "web"}},
+		"learn wrong": {Learn: &Learn{App: "web", Listen: []string{"x"}}},
+		"learn many":  {Learn: &Learn{App: "web", Listen: make([]string, spec.MaxListen+1)}},
+	} {
+		if _, err := c.Prepare(); !errors.Is(err, ErrInvalid) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	given := Command{Put: &Put{App: spec.App{Name: "web", Command: []string{"x"}, Dir: "/", Release: 9, Learned: []string{":1"}}}}
+	ready, err := given.Prepare()
+	if err != nil || ready.Put.App.Mode != spec.ModeAuto || ready.Put.App.Release != 0 || ready.Put.App.Learned != nil {
+		t.Errorf("prepared: %+v, %v", ready.Put, err)
+	}
+	if given.Put.App.Mode != "" || given.Put.App.Release != 9 {
+		t.Error("Prepare changed what it was given")
+	}
+}
+
+func TestDecodeStateRefuses(t *testing.T) {
+	for name, b := range map[string][]byte{
+		"no apps":    frame(kindState, 1, `{"id":"c","index":1,"apps":null}`),
+		"wrong name": frame(kindState, 1, `{"id":"c","index":1,"apps":{"a":{"name":"b"}}}`),
+		"a command":  frame(kindPut, 1, `{}`),
+		"cut":        frame(kindState, 1, `{"id":"c","index":1,"apps":{}}`)[:12],
+	} {
+		if _, err := DecodeState(b); !errors.Is(err, ErrCorrupt) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func FuzzDecode(f *testing.F) {
+	for _, c := range commands() {
+		b, err := Encode(c)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(b)
+	}
+	f.Add(frame(kindLearn, 1, `{"app":"a","listen":null}`))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		c, err := Decode(b)
+		if err != nil {
+			return
+		}
+		again, err := Encode(c)
+		if err != nil {
+			t.Fatalf("decoded but cannot be encoded: %v", err)
+		}
+		c2, err := Decode(again)
+		if err != nil {
+			t.Fatalf("cannot read what it wrote: %v", err)
+		}
+		third, err := Encode(c2)
+		if err != nil || !bytes.Equal(again, third) {
+			t.Fatalf("encoding is not stable: %q, %q", again, third)
+		}
+		New(nil).Apply(1, b)
+	})
+}
+
+// FuzzBody reaches the JSON behind the checksum.
+func FuzzBody(f *testing.F) {
+	f.Add(kindPut, `{"app":{"name":"web","command":["x"],"dir":"/"},"prev_modified":0}`)
+	f.Add(kindState, `{"id":"c","index":1,"apps":{"web":{"name":"web"}}}`)
+	f.Fuzz(func(t *testing.T, kind byte, body string) {
+		b := frame(kind, version, body)
+		New(nil).Apply(1, b)
+		if c, err := DecodeState(b); err == nil {
+			if _, err := EncodeState(c); err != nil {
+				t.Fatalf("decoded but cannot be encoded: %v", err)
+			}
+		}
+	})
+}

@@ -1,0 +1,16 @@
+// Package raftlog keeps a server's Raft log, its vote and the marker that tells whose they are, on disk.
+//
+// It wraps raft-boltdb and adds what no log store does by itself: the data folder belongs to one server and to one
+// process at a time; a log that was emptied, cut or damaged is noticed when it is opened instead of silently giving the
+// server its vote back; a term that cannot be written for a while (full disk) stalls consensus on this server instead
+// of ending the process. Snapshots are not here: raft's own file store keeps them beside the log.
+//
+// Layout of the folder: raft.db (log, term, vote), state.json (the marker), snapshots/ (raft's), configuration.bin
+// (package store's copy of the last configuration).
+//
+// Concurrency: a Log is used by raft's goroutines as raft sees fit; every method may be called from any of them.
+//
+// Errors: ErrInUse, ErrLogLost, ErrDamaged and ErrOtherServer, each with its remedy in the message.
+//
+// Reading order: log.go (the store), verify.go (what is checked on opening), marker.go, folder.go.
+package raftlog

@@ -1,0 +1,205 @@
+package raftlog
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/hashicorp/raft"
+	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
+	"go.etcd.io/bbolt"
+	bolterrors "go.etcd.io/bbolt/errors"
+)
+
+var (
+	// ErrInUse reports that another process has the data folder open.
+	ErrInUse = errors.New("the data folder is in use by another process: stop that one first")
+	// ErrLogLost reports a server that had a log and has none now. Its vote must not be given twice.
+	ErrLogLost = errors.New("the raft log of this server is lost: remove the data folder and let the server join as a new one")
+	// ErrDamaged reports a log that cannot be read in full.
+	ErrDamaged = errors.New("the raft log is damaged: remove the data folder and let the server join as a new one")
+	// ErrOtherServer reports a data folder that belongs to another server.
+	ErrOtherServer = errors.New("the data folder belongs to another server: every server needs a folder of its own")
+)
+
+const (
+	// lockTimeout is how long Open waits for another process to give up the folder.
+	lockTimeout = time.Second
+	// termRetry and termRetryMax bound the pause between attempts to write a term.
+	termRetry    = 250 * time.Millisecond
+	termRetryMax = 5 * time.Second
+)
+
+// termKey is raft's name for the current term in the stable store.
+const termKey = "CurrentTerm"
+
+// ownerKey holds the server's identity in the stable store.
+const ownerKey = "meshnode.server"
+
+// Options say which log to open.
+type Options struct {
+	// Dir is the folder; it is made, readable by its owner only, when it is missing.
+	Dir string
+	// ID is the server the folder must belong to.
+	ID string
+	// Cluster goes into the marker of a folder that has none yet; empty when it is not known.
+	Cluster string
+	// Check is asked about the bytes of every command in the log; an error makes Open fail with ErrDamaged. Required.
+	Check func(command []byte) error
+	// Logger gets what cannot be returned. Required.
+	Logger hclog.Logger
+}
+
+// Log is an open log. It implements raft.LogStore and raft.StableStore.
+type Log struct {
+	*raftboltdb.BoltStore
+	dir     string
+	logger  hclog.Logger
+	closing chan struct{}
+	once    sync.Once
+
+	mu     sync.Mutex
+	marker Marker
+	marked bool
+}
+
+// Open opens or makes the log in o.Dir and reads all of it once. It waits at most a second for another process. It
+// fails with ErrInUse, ErrLogLost, ErrDamaged or ErrOtherServer.
+func Open(o Options) (*Log, error) {
+	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
+		return nil, fmt.Errorf("make data folder: %w", err)
+	}
+	marker, marked, err := readMarker(o.Dir)
+	if err != nil {
+		return nil, err
+	}
+	if marked && marker.ID != o.ID {
+		return nil, fmt.Errorf("data folder %s is the one of %s, this server is %s: %w", o.Dir, marker.ID, o.ID, ErrOtherServer)
+	}
+	found, err := verify(o.Dir, o.Check)
+	if err != nil {
+		return nil, err
+	}
+	if marked && !found {
+		return nil, fmt.Errorf("open %s: %w", filepath.Join(o.Dir, logFile), ErrLogLost)
+	}
+	db, err := openBolt(o.Dir, false)
+	if err != nil {
+		return nil, err
+	}
+	if !marked {
+		marker = Marker{ID: o.ID, Cluster: o.Cluster}
+	}
+	l := &Log{BoltStore: db, dir: o.Dir, logger: o.Logger, closing: make(chan struct{}), marker: marker, marked: marked}
+	if err := l.prove(found); err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	return l, nil
+}
+
+// prove writes to the folder once, so that a full or read-only disk is an error now and not a stall later.
+func (l *Log) prove(found bool) error {
+	if err := l.BoltStore.Set([]byte(ownerKey), []byte(l.marker.ID)); err != nil {
+		return fmt.Errorf("write to raft log: %w", err)
+	}
+	if !found {
+		return nil
+	}
+	return l.mark()
+}
+
+// Close releases the folder. Writes that wait for the disk are given up.
+func (l *Log) Close() error {
+	l.once.Do(func() { close(l.closing) })
+	if err := l.BoltStore.Close(); err != nil {
+		return fmt.Errorf("close raft log: %w", err)
+	}
+	return nil
+}
+
+// Abort makes every write that waits for the disk give up, now and from now on. It is the first step of a shutdown, so
+// that raft can end while the disk does not answer; Close is still needed.
+func (l *Log) Abort() { l.once.Do(func() { close(l.closing) }) }
+
+// SetUint64 stores a number for raft. A term is retried until it is on disk or the log is closed, because raft ends the
+// process when it cannot store one; meanwhile this server takes no part in elections, and nothing else stops.
+func (l *Log) SetUint64(key []byte, v uint64) error {
+	if string(key) != termKey {
+		return l.BoltStore.SetUint64(key, v)
+	}
+	pause := termRetry
+	for {
+		err := l.storeTerm(key, v)
+		if err == nil {
+			return nil
+		}
+		l.logger.Error("cannot write the raft term, trying again", "term", v, "err", err, "path", l.dir)
+		timer := time.NewTimer(pause)
+		select {
+		case <-timer.C:
+			pause = min(2*pause, termRetryMax)
+		case <-l.closing:
+			timer.Stop()
+			// Raft would panic on an error. The term is not kept, but nothing can build on it: the log and the vote are
+			// refused as well from here on.
+			return nil
+		}
+	}
+}
+
+func (l *Log) storeTerm(key []byte, v uint64) error {
+	if err := l.BoltStore.SetUint64(key, v); err != nil {
+		return err
+	}
+	if v == 0 {
+		return nil
+	}
+	return l.mark()
+}
+
+// Set stores a value for raft, a vote among them. It fails once the log is closing.
+func (l *Log) Set(key, v []byte) error {
+	if err := l.open(); err != nil {
+		return err
+	}
+	return l.BoltStore.Set(key, v)
+}
+
+// StoreLog appends one entry. It fails once the log is closing.
+func (l *Log) StoreLog(entry *raft.Log) error { return l.StoreLogs([]*raft.Log{entry}) }
+
+// StoreLogs appends entries and returns when they are on disk. It fails once the log is closing.
+func (l *Log) StoreLogs(entries []*raft.Log) error {
+	if err := l.open(); err != nil {
+		return err
+	}
+	return l.BoltStore.StoreLogs(entries)
+}
+
+func (l *Log) open() error {
+	select {
+	case <-l.closing:
+		return errors.New("the raft log is closing")
+	default:
+		return nil
+	}
+}
+
+// openBolt opens the database and turns bolt's lock timeout into ErrInUse.
+func openBolt(dir string, readOnly bool) (*raftboltdb.BoltStore, error) {
+	db, err := raftboltdb.New(raftboltdb.Options{
+		Path:        filepath.Join(dir, logFile),
+		BoltOptions: &bbolt.Options{Timeout: lockTimeout, NoFreelistSync: true, ReadOnly: readOnly},
+	})
+	if errors.Is(err, bolterrors.ErrTimeout) {
+		return nil, fmt.Errorf("open raft log in %s: %w", dir, ErrInUse)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("open raft log: %w", err)
+	}
+	return db, nil
+}

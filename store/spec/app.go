@@ -1,0 +1,143 @@
+package spec
+
+import (
+	"bytes"
+	"encoding/json"
+	"maps"
+	"slices"
+)
+
+// Mode is the way connections reach the workers of an app.
+type Mode string
+
+const (
+	// ModeAuto lets the node choose by what the command is and what the worker does.
+	ModeAuto Mode = "auto"
+	// ModeCluster is for unmodified Node.js programs: accepted sockets are passed to the workers.
+	ModeCluster Mode = "cluster"
+	// ModePort is for any program that listens on the port named by the environment variable PORT.
+	ModePort Mode = "port"
+)
+
+// Order says how workers of older releases are replaced.
+type Order string
+
+const (
+	// OrderStartFirst starts a new worker, waits until it is ready, and only then drains an old one.
+	OrderStartFirst Order = "start-first"
+	// OrderStopFirst drains an old worker before its successor starts: for programs that cannot run twice.
+	OrderStopFirst Order = "stop-first"
+)
+
+// Limits on one app. They bound what a node keeps in memory and on disk for it.
+const (
+	// MaxWorkers is the largest number of workers per node.
+	MaxWorkers = 1024
+	// MaxListen is the largest number of addresses in App.Listen, and in App.Learned.
+	MaxListen = 16
+	// MaxAppBytes is the largest size of an App as JSON, in bytes.
+	MaxAppBytes = 128 << 10
+	// MaxTimeout is the largest value of each of the Timeouts, in seconds: one day.
+	MaxTimeout = 86400
+)
+
+// Defaults of the Timeouts, in seconds.
+const (
+	DefaultListenSeconds = 30
+	DefaultDrainSeconds  = 30
+	DefaultKillSeconds   = 10
+)
+
+// App is a named workload as the operator wants it. Name, Command and Dir have no default.
+type App struct {
+	// Name identifies the app: a letter or digit, then up to 62 letters, digits, dots, dashes and underscores.
+	// "all" is taken by the command line.
+	Name string `json:"name"`
+	// Command is the argument vector of a worker, the program first.
+	Command []string `json:"command"`
+	// Dir is the absolute working directory of a worker.
+	Dir string `json:"dir"`
+	// Env is added to the environment of a worker.
+	Env map[string]string `json:"env,omitempty"`
+	// Workers is the number of workers per node; 0 means one per usable core.
+	Workers int `json:"workers"`
+	// Mode is how connections reach a worker.
+	Mode Mode `json:"mode"`
+	// Listen holds the client addresses, "host:port" or ":port".
+	Listen []string `json:"listen,omitempty"`
+	// WaitReady makes a worker count as ready only after it said so itself.
+	WaitReady bool `json:"wait_ready,omitempty"`
+	// Timeouts are the deadlines of starting and stopping a worker.
+	Timeouts Timeouts `json:"timeouts"`
+	// Stopped keeps the app known, with no worker running.
+	Stopped bool `json:"stopped,omitempty"`
+	// Order is how workers of older releases are replaced.
+	Order Order `json:"order"`
+	// Release counts the versions of the app from 1. Owned by the state machine.
+	Release uint64 `json:"release"`
+	// Learned holds the client addresses that workers asked for themselves, sorted. Owned by the state machine.
+	Learned []string `json:"learned,omitempty"`
+	// Created is the Raft index of the command that made the app. Owned by the state machine.
+	Created uint64 `json:"created"`
+	// Modified is the Raft index of the last command that touched the app. Owned by the state machine.
+	Modified uint64 `json:"modified"`
+}
+
+// Timeouts are deadlines in seconds. Zero means the default.
+type Timeouts struct {
+	// Listen is how long a new worker may take to become ready, in seconds.
+	Listen float64 `json:"listen_seconds"`
+	// Drain is how long a worker may take to finish its open connections, in seconds.
+	Drain float64 `json:"drain_seconds"`
+	// Kill is how long a worker may take to exit after its stop signal before it is killed, in seconds.
+	Kill float64 `json:"kill_seconds"`
+}
+
+// WithDefaults returns a deep copy of a in which every empty field that has a default holds it.
+func (a App) WithDefaults() App {
+	a = a.Clone()
+	if a.Mode == "" {
+		a.Mode = ModeAuto
+	}
+	if a.Order == "" {
+		a.Order = OrderStartFirst
+	}
+	a.Timeouts.Listen = orDefault(a.Timeouts.Listen, DefaultListenSeconds)
+	a.Timeouts.Drain = orDefault(a.Timeouts.Drain, DefaultDrainSeconds)
+	a.Timeouts.Kill = orDefault(a.Timeouts.Kill, DefaultKillSeconds)
+	return a
+}
+
+// Clone returns a deep copy of a: changing it never reaches the original.
+func (a App) Clone() App {
+	a.Command = slices.Clone(a.Command)
+	a.Env = maps.Clone(a.Env)
+	a.Listen = slices.Clone(a.Listen)
+	a.Learned = slices.Clone(a.Learned)
+	return a
+}
+
+// SameProcess reports whether a worker started for a can stay for b: whether they agree in every field that a
+// running process depends on. Workers, Stopped, Order and the fields of the state machine are not among them.
+func (a App) SameProcess(b App) bool {
+	return bytes.Equal(a.process(), b.process())
+}
+
+// process is the canonical form of what a running worker depends on. JSON is used as the yardstick because it is what
+// the cluster stores: an empty list and an absent one are the same there.
+func (a App) process() []byte {
+	a.Workers, a.Stopped, a.Order = 0, false, ""
+	a.Release, a.Learned, a.Created, a.Modified = 0, nil, 0, 0
+	text, err := json.Marshal(a)
+	if err != nil {
+		return nil
+	}
+	return text
+}
+
+func orDefault(v, def float64) float64 {
+	if v == 0 {
+		return def
+	}
+	return v
+}

@@ -1,0 +1,185 @@
+package spec
+
+import (
+	"encoding/json"
+	"math"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func valid() App {
+	return App{Name: "web", Command: []string{"node", "server.js"}, Dir: "/srv/web"}.WithDefaults()
+}
+
+func TestWithDefaults(t *testing.T) {
+	got := App{Name: "web", Timeouts: Timeouts{Drain: 5}}.WithDefaults()
+	want := App{Name: "web", Mode: ModeAuto, Order: OrderStartFirst, Timeouts: Timeouts{Listen: 30, Drain: 5, Kill: 10}}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+	if diff := cmp.Diff(want, want.WithDefaults()); diff != "" {
+		t.Errorf("a second time changes it: %s", diff)
+	}
+}
+
+func TestValidateAccepts(t *testing.T) {
+	for name, change := range map[string]func(*App){
+		"plain": func(a *App) {},
+		"every field": func(a *App) {
+			a.Env = map[string]string{"A": "b=c", "EMPTY": ""}
+			a.Workers = MaxWorkers
+			a.Stopped = true
+		},
+		"listen":        func(a *App) { a.Listen = []string{":80", "127.0.0.1:65535", "[::1]:3000", "web.example-1.com:1"} },
+		"upper case":    func(a *App) { a.Name = "Web_1.2-x" },
+		"longest name":  func(a *App) { a.Name = strings.Repeat("a", 63) },
+		"all as a part": func(a *App) { a.Name = "all-of-it" },
+		"empty argument": func(a *App) {
+			a.Command = []string{"node", ""}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			a := valid()
+			change(&a)
+			if err := a.Validate(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+func TestValidateRefuses(t *testing.T) {
+	for _, tt := range []struct {
+		key    string
+		change func(*App)
+	}{
+		{"name: missing", func(a *App) { a.Name = "" }},
+		{"name: ", func(a *App) { a.Name = "all" }},
+		{"name: ", func(a *App) { a.Name = "ALL" }},
+		{"name: ", func(a *App) { a.Name = "-web" }},
+		{"name: ", func(a *App) { a.Name = "a/b" }},
+		{"name: ", func(a *App) { a.Name = "web\n" }},
+		{"name: ", func(a *App) { a.Name = strings.Repeat("a", 64) }},
+		{"command: missing", func(a *App) { a.Command = nil }},
+		{"command: missing", func(a *App) { a.Command = []string{"", "x"} }},
+		{"command: argument 1", func(a *App) { a.Command = []string{"node", "a\x00b"} }},
+		{"command: argument 0", func(a *App) { a.Command = []string{"\xff"} }},
+		{"dir: ", func(a *App) { a.Dir = "srv" }},
+		{"dir: ", func(a *App) { a.Dir = "/srv\x00" }},
+		{"env: ", func(a *App) { a.Env = map[string]string{"A=B": ""} }},
+		{"env: ", func(a *App) { a.Env = map[string]string{"": ""} }},
+		{"env: ", func(a *App) { a.Env = map[string]string{"A": "\x00"} }},
+		{"workers: ", func(a *App) { a.Workers = -1 }},
+		{"workers: ", func(a *App) { a.Workers = MaxWorkers + 1 }},
+		{"mode: ", func(a *App) { a.Mode = "fork" }},
+		{"order: ", func(a *App) { a.Order = "" }},
+		{"listen: ", func(a *App) { a.Listen = []string{"3000"} }},
+		{"listen: ", func(a *App) { a.Listen = []string{":0"} }},
+		{"listen: ", func(a *App) { a.Listen = []string{":65536"} }},
+		{"listen: ", func(a *App) { a.Listen = []string{":http"} }},
+		{"listen: ", func(a *App) { a.Listen = []string{"a b:80"} }},
+		{"listen: ", func(a *App) { a.Listen = []string{":80", ":80"} }},
+		{"listen: ", func(a *App) { a.Listen = make([]string, MaxListen+1) }},
+		{"learned: ", func(a *App) { a.Learned = []string{"x"} }},
+		{"timeouts.listen_seconds: ", func(a *App) { a.Timeouts.Listen = -1 }},
+		{"timeouts.drain_seconds: ", func(a *App) { a.Timeouts.Drain = MaxTimeout + 1 }},
+		{"timeouts.kill_seconds: ", func(a *App) { a.Timeouts.Kill = math.NaN() }},
+		{"app: ", func(a *App) { a.Env = map[string]string{"BIG": strings.Repeat("x", MaxAppBytes)} }},
+	} {
+		a := valid()
+		tt.change(&a)
+		err := a.Validate()
+		if err == nil || !strings.HasPrefix(err.Error(), tt.key) {
+			t.Errorf("want %q, got %v", tt.key, err)
+		}
+		if err != nil && len(err.Error()) > 4096 {
+			t.Errorf("%q: the message has %d bytes", tt.key, len(err.Error()))
+		}
+	}
+}
+
+func TestValidateReportsEverything(t *testing.T) {
+	err := App{}.Validate()
+	if err == nil {
+		t.Fatal("an empty app is valid")
+	}
+	for _, key := range []string{"name: ", "command: ", "dir: ", "mode: ", "order: "} {
+		if !strings.Contains(err.Error(), key) {
+			t.Errorf("%q is not reported in %v", key, err)
+		}
+	}
+}
+
+func TestClone(t *testing.T) {
+	a := valid()
+	a.Env, a.Listen, a.Learned = map[string]string{"A": "1"}, []string{":80"}, []string{":81"}
+	before, err := json.Marshal(a)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := a.Clone()
+	b.Command[0], b.Env["A"], b.Listen[0], b.Learned[0] = "x", "x", "x", "x"
+	after, err := json.Marshal(a)
+	if err != nil || string(before) != string(after) {
+		t.Errorf("changing the clone changed the app: %s", after)
+	}
+}
+
+func TestSameProcess(t *testing.T) {
+	same := map[string]func(*App){
+		"workers": func(a *App) { a.Workers = 9 }, "stopped": func(a *App) { a.Stopped = true },
+		"order": func(a *App) { a.Order = OrderStopFirst }, "learned": func(a *App) { a.Learned = []string{":1"} },
+		"release": func(a *App) { a.Release = 9 }, "created": func(a *App) { a.Created = 9 },
+		"modified": func(a *App) { a.Modified = 9 }, "empty env": func(a *App) { a.Env = map[string]string{} },
+	}
+	other := map[string]func(*App){
+		"command": func(a *App) { a.Command = []string{"node", "other.js"} }, "dir": func(a *App) { a.Dir = "/other" },
+		"env": func(a *App) { a.Env = map[string]string{"A": "1"} }, "mode": func(a *App) { a.Mode = ModePort },
+		"listen": func(a *App) { a.Listen = []string{":80"} }, "wait_ready": func(a *App) { a.WaitReady = true },
+		"timeouts": func(a *App) { a.Timeouts.Kill = 1 },
+	}
+	for want, changes := range map[bool]map[string]func(*App){true: same, false: other} {
+		for name, change := range changes {
+			a, b := valid(), valid()
+			change(&b)
+			if a.SameProcess(b) != want || b.SameProcess(a) != want {
+				t.Errorf("%s: SameProcess is not %v", name, want)
+			}
+		}
+	}
+}
+
+func TestHash(t *testing.T) {
+	a := &Cluster{ID: "c", Index: 5, Apps: map[string]App{"x": valid(), "y": valid()}}
+	b := &Cluster{ID: "c", Index: 9, Apps: map[string]App{"y": valid(), "x": valid()}}
+	if a.Hash() != b.Hash() {
+		t.Error("the same content has two hashes")
+	}
+	b.Apps["y"] = App{Name: "y"}
+	if a.Hash() == b.Hash() || a.Hash() == (&Cluster{ID: "d", Apps: a.Apps}).Hash() {
+		t.Error("two contents have one hash")
+	}
+	if (&Cluster{}).Hash() != (&Cluster{Apps: map[string]App{}}).Hash() {
+		t.Error("no apps and an empty map of them differ")
+	}
+}
+
+// TestJSONNames holds the names that the log, snapshots and scripts depend on.
+func TestJSONNames(t *testing.T) {
+	a := valid()
+	a.Env, a.Listen, a.Learned = map[string]string{"A": "1"}, []string{":80"}, []string{":81"}
+	a.WaitReady, a.Stopped = true, true
+	got, err := json.Marshal(Cluster{ID: "c", Index: 1, Apps: map[string]App{"web": a}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := `{"id":"c","index":1,"apps":{"web":{"name":"web","command":["node","server.js"],"dir":"/srv/web",` +
+		`"env":{"A":"1"},"workers":0,"mode":"auto","listen":[":80"],"wait_ready":true,` +
+		`"timeouts":{"listen_seconds":30,"drain_seconds":30,"kill_seconds":10},"stopped":true,"order":"start-first",` +
+		`"release":0,"learned":[":81"],"created":0,"modified":0}}}`
+	if string(got) != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+}

@@ -1,0 +1,13 @@
+// Package spec holds the values the cluster agrees on: which apps exist, how many workers each has per node, which
+// release is current.
+//
+// It is pure: no I/O, no clock, no goroutines, and it imports no other package of the project. It does not say how a
+// value changes (store/fsm does) nor how a node follows it (node/reconcile does).
+//
+// Concurrency: values are plain data. A Cluster that came out of the store is shared by many readers and must never be
+// changed; take App.Clone before editing one.
+//
+// Errors: Validate reports every problem at once, joined, each naming the JSON key it is about.
+//
+// Reading order: app.go (App and its parts), validate.go (what is allowed), cluster.go (the whole and its hash).
+package spec
