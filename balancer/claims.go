@@ -15,7 +15,7 @@ const (
 	// serviceCap bounds one observation: a connection that stays open for minutes says nothing about service.
 	serviceCap = time.Second
 	// longFloor is the least age at which a connection counts as long-lived; see longAfter.
-	longFloor = 250 * time.Millisecond
+	longFloor = 100 * time.Millisecond
 	// longFactor times the service time is the age at which a connection counts as long-lived.
 	longFactor = 10
 )

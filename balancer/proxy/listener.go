@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"os"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -21,7 +22,7 @@ type listener struct {
 	app    string
 	key    string
 	picker *balancer.Picker
-	ln     *net.TCPListener
+	file   *os.File // the listening socket; Go's own listeners do not let others wait on their descriptor
 	raw    syscall.RawConn
 	bound  netip.AddrPort
 	ending atomic.Bool
@@ -36,19 +37,43 @@ func openListener(s *Server, id listenerID, network, addr string) (*listener, er
 	if err != nil {
 		return nil, err
 	}
-	tl := ln.(*net.TCPListener)
-	raw, err := tl.SyscallConn()
+	defer ln.Close() // the socket lives on in its duplicate
+	file, err := duplicate(ln.(*net.TCPListener))
 	if err != nil {
-		tl.Close()
 		return nil, err
 	}
-	return &listener{s: s, app: id.app, key: id.key, picker: s.o.Balancer.Picker(id.app), ln: tl, raw: raw,
-		bound: tl.Addr().(*net.TCPAddr).AddrPort()}, nil
+	raw, err := file.SyscallConn()
+	if err != nil {
+		file.Close()
+		return nil, err
+	}
+	return &listener{s: s, app: id.app, key: id.key, picker: s.o.Balancer.Picker(id.app), file: file, raw: raw,
+		bound: ln.Addr().(*net.TCPAddr).AddrPort()}, nil
+}
+
+// duplicate returns the listening socket as a file that the poller can wait on.
+func duplicate(ln *net.TCPListener) (*os.File, error) {
+	raw, err := ln.SyscallConn()
+	if err != nil {
+		return nil, err
+	}
+	dup, derr := -1, error(nil)
+	if err := raw.Control(func(fd uintptr) { dup, derr = unix.FcntlInt(fd, unix.F_DUPFD_CLOEXEC, 0) }); err != nil {
+		return nil, err
+	}
+	if derr != nil {
+		return nil, derr
+	}
+	if err := unix.SetNonblock(dup, true); err != nil {
+		unix.Close(dup)
+		return nil, err
+	}
+	return os.NewFile(uintptr(dup), "listener"), nil
 }
 
 // accept serves until stop. Connections are taken as bare descriptors, without Go's poller: most are passed on to a worker at once.
 func (l *listener) accept() {
-	defer l.ln.Close()
+	defer l.file.Close()
 	for {
 		fd, client, err := l.accept4()
 		switch {
@@ -57,7 +82,7 @@ func (l *listener) accept() {
 			l.s.place(&conn{s: l.s, app: l.app, key: l.key, picker: l.picker, fd: fd, client: client, since: time.Now()})
 		case l.ending.Load():
 			return
-		case errors.Is(err, net.ErrClosed):
+		case errors.Is(err, os.ErrClosed):
 			return
 		case transient(err):
 		default:
@@ -108,7 +133,7 @@ func (l *listener) accept4() (fd int, client netip.AddrPort, err error) {
 func (l *listener) stop() {
 	l.once.Do(func() {
 		l.ending.Store(true)
-		l.ln.SetDeadline(time.Unix(1, 0))
+		_ = l.file.SetReadDeadline(time.Unix(1, 0))
 	})
 }
 

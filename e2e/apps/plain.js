@@ -1,0 +1,29 @@
+'use strict';
+// The app of the end-to-end tests: unmodified Node.js that calls listen itself and knows nothing of meshnode.
+//   /        answers after ?ms= milliseconds, who served it
+//   /one     the same, one request at a time per worker
+//   /hold    says who serves it at once, and keeps the answer open until the client leaves
+const http = require('http');
+
+const me = () => ({ node: process.env.MESHNODE_NODE, worker: process.env.NODE_APP_INSTANCE, pid: process.pid, version: process.env.APP_VERSION || '' });
+let last = Promise.resolve();
+const pause = (ms) => new Promise((done) => setTimeout(done, ms));
+
+http
+  .createServer(async (req, res) => {
+    const url = new URL(req.url, 'http://app');
+    const ms = Number(url.searchParams.get('ms') || 0);
+    const body = JSON.stringify({ ...me(), remote: req.socket.remoteAddress });
+    if (url.pathname === '/hold') {
+      res.write(body + '\n');
+      return;
+    }
+    if (url.pathname === '/one') {
+      last = last.then(() => pause(ms));
+      await last;
+    } else if (ms > 0) {
+      await pause(ms);
+    }
+    res.end(body);
+  })
+  .listen(3000);

@@ -1,0 +1,224 @@
+package arch
+
+import (
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+)
+
+var importRules = []rule{{"imports", checkImports}}
+
+const module = "meshnode"
+
+// Paths of the libraries in the table.
+const (
+	hclog     = "github.com/hashicorp/go-hclog"
+	armon     = "github.com/armon/go-metrics"
+	armonProm = "github.com/armon/go-metrics/prometheus"
+	successor = "github.com/hashicorp/go-metrics"
+	sysUnix   = "golang.org/x/sys/unix"
+	renameio  = "github.com/google/renameio/v2"
+	goCmp     = "github.com/google/go-cmp/cmp"
+	goleak    = "go.uber.org/goleak"
+	raft      = "github.com/hashicorp/raft"
+	gossip    = "github.com/hashicorp/memberlist"
+)
+
+// uses is one thing that a room may import, and why.
+type uses struct{ path, why string }
+
+const (
+	handedLogger  = "the logger is handed in"
+	handedMetrics = "the metrics instance is handed in"
+)
+
+// table says what each room may import beside the standard library. Rooms and imports that are not here are denied.
+var table = map[string][]uses{
+	"balancer": nil, // pure, and knows neither gossip nor processes
+	"balancer/proxy": {
+		{"balancer", "carries out what it decides"},
+		{hclog, handedLogger},
+		{sysUnix, "accept4, splice and bare descriptors; net has no way to them"},
+		{"github.com/mdlayher/netlink", "asks the kernel when the connections that workers hold have ended"},
+	},
+	"cmd/meshnode": {
+		{"node", "runs the node"},
+		{"node/api", "talks to the running node"},
+		{"node/config", "settings and their flags; nearest words"},
+		{"node/supervisor", "forks workers on the main thread, which only main can give"},
+		{"store/spec", "describes the app that a verb starts"},
+	},
+	"mesh": {
+		{hclog, handedLogger},
+		{armon, handedMetrics},
+		{gossip, "the gossip itself"},
+	},
+	"mesh/meshtest": nil, // a network of its own, for tests
+	"mesh/mux": {
+		{hclog, handedLogger},
+		{armon, handedMetrics},
+	},
+	"node": {
+		{"balancer", "tells it which workers are ready and what peers report"},
+		{"balancer/proxy", "the data path"},
+		{"mesh", "members and load"},
+		{"mesh/mux", "the peer port, which all pillars share"},
+		{"node/api", "answers the operator and the peers"},
+		{"node/config", "the settings it is given"},
+		{"node/load", "how busy this server is"},
+		{"node/reconcile", "the steps from the configuration to the workers"},
+		{"node/supervisor", "the workers"},
+		{"node/supervisor/nodeipc", "translates listen calls of Node workers into listeners"},
+		{"node/telemetry", "the root logger and metrics, handed on to everybody"},
+		{"store", "the configuration"},
+		{"store/fsm", "builds the commands that are proposed"},
+		{"store/quorum", "feeds the leader's loop with members"},
+		{"store/spec", "reads the configuration"},
+		{hclog, handedLogger},
+		{renameio, "files of the data folder are replaced whole"},
+		{"github.com/gofrs/flock", "one process per data folder, over crashes"},
+		{"github.com/hashicorp/go-sockaddr", "chooses the address to advertise when none is given"},
+	},
+	"node/api": {
+		{"store/spec", "describes apps to the operator"},
+		{hclog, handedLogger},
+		{armon, handedMetrics},
+	},
+	"node/config": {
+		{"go.yaml.in/yaml/v4", "reads the settings file"},
+	},
+	"node/load":      nil,
+	"node/reconcile": nil,
+	"node/supervisor": {
+		{"node/supervisor/nodeipc", "speaks to Node workers"},
+		{hclog, handedLogger},
+		{armon, handedMetrics},
+		{sysUnix, "subreaper, process groups, descriptors of workers"},
+		{"github.com/DeRuina/timberjack", "keeps workers' output in files of bounded size"},
+	},
+	"node/supervisor/nodeipc": {
+		{sysUnix, "passes sockets to workers"},
+		{renameio, "the preload script is replaced whole"},
+	},
+	"node/telemetry": {
+		{hclog, "makes the root logger"},
+		{armon, "makes the metrics instance"},
+		{armonProm, "its Prometheus sink"},
+		{successor, "takes in what raft and memberlist emit"},
+		{"github.com/prometheus/client_golang/prometheus", "the registry behind /metrics"},
+		{"github.com/prometheus/client_golang/prometheus/promhttp", "serves /metrics"},
+	},
+	"store": {
+		{"store/fsm", "what raft applies"},
+		{"store/quorum", "is the narrow raft that the leader's loop works on"},
+		{"store/raftlog", "where raft's log is"},
+		{"store/spec", "publishes the configuration"},
+		{raft, "the agreement itself"},
+		{hclog, handedLogger},
+		{armon, handedMetrics},
+		{renameio, "the kept configuration is replaced whole"},
+	},
+	"store/fsm": {
+		{"store/spec", "the values that commands change"},
+	},
+	"store/quorum": {
+		{hclog, handedLogger},
+		{armon, handedMetrics},
+	},
+	"store/raftlog": {
+		{raft, "implements its log and vote store"},
+		{"github.com/hashicorp/raft-boltdb/v2", "the store on disk"},
+		{"go.etcd.io/bbolt", "reads the file once before it is opened for writing"},
+		{"go.etcd.io/bbolt/errors", "tells a locked file from a damaged one"},
+		{renameio, "the marker is replaced whole"},
+		{hclog, handedLogger},
+	},
+	"store/spec": nil, // pure values
+	"e2e":        nil, // promises on real binaries: see testTable
+	"e2e/arch":   nil, // reads the source, imports nothing of it
+	"e2e/lab": {
+		{"node/api", "reads what the command line answers, with its own types"},
+	},
+	"e2e/demo": {
+		{"node/api", "waits for the cluster through the same client as the command line"},
+	},
+}
+
+// testTable says what tests may import beyond their room's own rows. "" stands for every room.
+var testTable = map[string][]uses{
+	"": {
+		{goCmp, "readable differences"},
+		{goleak, "no goroutine left behind"},
+		{hclog, "a quiet logger to hand in"},
+		{armon, "a metrics instance to hand in"},
+	},
+	"mesh":          {{"mesh/meshtest", "a network that can lose and part"}},
+	"store/raftlog": {{armon, handedMetrics}},
+	"node":          {{"mesh/meshtest", "several nodes in one process"}},
+	"e2e": {
+		{"node/api", "reads what the control API answers, with its own types"},
+		{"node/config", "the names of settings"},
+	},
+}
+
+// maybe are rooms that need not exist.
+var maybe = []string{"e2e", "e2e/lab"}
+
+func checkImports(h *house) []string {
+	var out []string
+	used := make(map[string]bool)
+	for _, s := range h.sources {
+		rows, ok := table[s.room]
+		if !ok {
+			out = append(out, fmt.Sprintf("%s: the room %s is not in the table of imports", s.path, s.room))
+			continue
+		}
+		for _, i := range s.file.Imports {
+			p := pathOf(i)
+			if standard(p) {
+				continue
+			}
+			p = strings.TrimPrefix(p, module+"/")
+			switch {
+			case has(rows, p):
+				used[s.room+" "+p] = true
+			case s.test && (p == s.room || has(testTable[""], p) || has(testTable[s.room], p)):
+			default:
+				out = append(out, h.at(i, "%s may not import %s", s.room, p))
+			}
+		}
+	}
+	return append(out, stale(h, used)...)
+}
+
+// stale are rows that nothing needs any more, and rows without a reason.
+func stale(h *house, used map[string]bool) []string {
+	var out []string
+	rooms := h.rooms()
+	for room, rows := range table {
+		if !slices.Contains(rooms, room) && !slices.Contains(maybe, room) {
+			out = append(out, fmt.Sprintf("table of imports: there is no room %s", room))
+		}
+		for _, u := range rows {
+			if u.why == "" {
+				out = append(out, fmt.Sprintf("table of imports: %s -> %s has no reason", room, u.path))
+			}
+			if !used[room+" "+u.path] {
+				out = append(out, fmt.Sprintf("table of imports: %s does not import %s any more", room, u.path))
+			}
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+func has(rows []uses, p string) bool {
+	return slices.ContainsFunc(rows, func(u uses) bool { return u.path == p })
+}
+
+// standard reports whether an import path is the standard library's: its first part has no dot, and it is not ours.
+func standard(p string) bool {
+	first, _, _ := strings.Cut(p, "/")
+	return !strings.Contains(first, ".") && first != module && p != "C" && path.Clean(p) == p
+}
