@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"meshnode/mesh"
 	"meshnode/mesh/mux"
 	"meshnode/node/api"
 	"meshnode/node/config"
@@ -81,7 +82,7 @@ func (n *Node) noQuorum() error {
 	voters, reached := 0, 0
 	byID := make(map[string]string)
 	for _, m := range n.members() {
-		if m.Status == "alive" || m.Status == "suspect" {
+		if m.Status == mesh.Alive {
 			byID[m.ID] = m.Name
 		}
 	}

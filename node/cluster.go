@@ -99,26 +99,33 @@ func (n *Node) members() map[string]mesh.Member {
 // keepVoters is the leader's task: voters follow the members.
 func (n *Node) keepVoters(ctx context.Context, s *store.Store) {
 	wake := make(chan struct{}, 1)
-	n.life.wg.Go(func() {
-		for range n.watchMesh(ctx) {
-			select {
-			case wake <- struct{}{}:
-			default:
-			}
-		}
-	})
+	n.life.wg.Go(func() { n.eachChange(ctx, func() { poke(wake) }) })
 	l := &quorum.Loop{Raft: s, LeaderID: n.who.ID, Members: func() []quorum.Member { return n.quorumMembers(s) }, Wake: wake, Logger: n.log.Named("quorum"), Metrics: n.tele.Metrics}
 	l.Run(ctx)
 }
 
-// watchMesh is mesh.Watch, closed at once while the mesh is not open yet.
-func (n *Node) watchMesh(ctx context.Context) <-chan struct{} {
+// eachChange calls f at every change of the members until the context ends.
+func (n *Node) eachChange(ctx context.Context, f func()) {
 	if n.view.members.Load() == nil {
-		c := make(chan struct{})
-		close(c)
-		return c
+		return // gossip is not open yet: who asks looks again by the clock
 	}
-	return n.mesh.Watch(ctx)
+	changes := n.mesh.Watch(ctx)
+	for {
+		select {
+		case <-changes:
+			f()
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// poke wakes the reader of c unless it is to wake already.
+func poke(c chan<- struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
 }
 
 func (n *Node) quorumMembers(s *store.Store) []quorum.Member {
@@ -161,11 +168,7 @@ func (n *Node) openMesh(ctx context.Context) error {
 	n.mesh = m
 	n.closeLater("gossip", m.Close)
 	n.refreshMembers()
-	n.life.wg.Go(func() {
-		for range m.Watch(ctx) {
-			n.refreshMembers()
-		}
-	})
+	n.life.wg.Go(func() { n.eachChange(ctx, n.refreshMembers) })
 	return nil
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"slices"
 	"time"
@@ -17,7 +18,7 @@ import (
 const (
 	helloLimit = 2 * time.Second
 	joinEvery  = time.Second     // between tries while this server belongs to no cluster, or is alone
-	seekEvery  = 5 * time.Second // between looks for join addresses that are no members
+	seekEvery  = 5 * time.Second // between rounds of greetings in a cluster that stands
 	remindTime = 30 * time.Second
 	protocol   = 1 // version of the peers' routes
 )
@@ -72,7 +73,7 @@ func (n *Node) othersHaveCluster() bool {
 	return false
 }
 
-// join brings this server into its cluster and looks, for as long as it runs, for join addresses that are no members: they may be
+// join brings this server into its cluster and greets, for as long as it runs, join addresses and servers of the configuration: they may be
 // of a part of the cluster that was cut off, or of a server whose disk was wiped.
 func (n *Node) join(ctx context.Context) {
 	waiting := &reminder{}
@@ -105,29 +106,46 @@ func (n *Node) join(ctx context.Context) {
 	}
 }
 
-// targets are the addresses worth a try: join addresses and servers of the configuration that are no living members. Names are resolved
-// anew each time.
+// greetings is how many addresses are greeted in one round at the most (count).
+const greetings = 8
+
+// targets are the addresses to greet in this round: join addresses and servers of the configuration, a random few if they are many. Living
+// members are among them: a server whose disk was wiped answers to its old name, and only a greeting tells that it is another.
+// Names are resolved anew each time.
 func (n *Node) targets() []string {
-	alive := make(map[string]bool)
-	for _, m := range n.members() {
-		if m.Status == mesh.Alive || m.Status == mesh.Suspect {
-			alive[m.Addr] = true
-		}
-	}
 	var out []string
+	seen := map[string]bool{n.who.addr: true}
+	add := func(addr string) {
+		forms := append(resolve(addr), addr)
+		if slices.ContainsFunc(forms, func(a string) bool { return seen[a] }) {
+			return
+		}
+		for _, a := range forms {
+			seen[a] = true
+		}
+		out = append(out, addr)
+	}
 	for _, addr := range n.who.join {
-		if !own(addr, n.s) && !slices.ContainsFunc(resolve(addr), func(a string) bool { return alive[a] }) {
-			out = append(out, addr)
+		if !own(addr, n.s) {
+			add(addr)
 		}
 	}
-	if len(alive) <= 1 {
-		for _, s := range n.store.Servers() {
-			if s.ID != n.who.ID && !slices.Contains(out, s.Addr) {
-				out = append(out, s.Addr)
-			}
+	for _, s := range n.store.Servers() {
+		if s.ID != n.who.ID {
+			add(s.Addr)
 		}
+	}
+	if len(out) > greetings {
+		rand.Shuffle(len(out), func(i, j int) { out[i], out[j] = out[j], out[i] })
+		out = out[:greetings]
 	}
 	return out
+}
+
+// isMember reports whether the node that answered is a living member.
+func (n *Node) isMember(h api.Hello) bool {
+	m, ok := n.members()[h.Node]
+	return ok && m.ID == h.ID && (m.Status == mesh.Alive || m.Status == mesh.Suspect)
 }
 
 // resolve gives the "ip:port" forms of an address; a name that does not resolve has none.
@@ -164,6 +182,8 @@ func (n *Node) joinBy(ctx context.Context, addr string) error {
 		return api.Errorf(api.CodeInvalid, "use the same release on all servers", "%s speaks version %d of the peer protocol, this server %d", h.Node, h.Protocol, protocol)
 	case h.Cluster == "":
 		return errWaits
+	case mine.Cluster == h.Cluster && n.isMember(h):
+		return nil
 	case mine.Cluster == "" || mine.Cluster == h.Cluster:
 		_, err := n.mesh.Join(ctx, []string{addr})
 		return err

@@ -40,10 +40,7 @@ func (n *Node) openLoops(ctx context.Context) error {
 	changed := make(chan struct{}, 1)
 	n.life.wg.Go(func() {
 		for range n.store.Watch(ctx) {
-			select {
-			case changed <- struct{}{}:
-			default:
-			}
+			poke(changed)
 		}
 	})
 	loop := reconcile.NewLoop(actuator{n}, changed, n.sup.Changed())

@@ -185,13 +185,14 @@ func (b clusterBackend) Progress(ctx context.Context, app string, release uint64
 	out := api.Progress{App: app, Release: release, Done: true}
 	all := b.n.gather(ctx)
 	_, wanted := b.n.store.State().Apps[app]
-	for name, l := range all {
+	for _, l := range all {
 		p, ok := l.Progress[app]
 		if !ok && !wanted {
 			continue // gone there
 		}
 		if !ok || wanted && l.Member.AppliedIndex < b.n.store.State().Apps[app].Modified {
-			p = api.NodeProgress{Node: name, State: api.StateWorking} // it has not heard of the change yet
+			out.Done = false // it has not heard of the change yet
+			continue
 		}
 		if p.State == api.StateWorking {
 			out.Done = false

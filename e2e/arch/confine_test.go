@@ -30,7 +30,7 @@ var confinedImports = []confined{
 	{[]string{"crypto/tls", "crypto/x509", "crypto/ecdsa", "crypto/ed25519", "crypto/hkdf"}, []string{"mesh/mux"}, true, "one room holds keys and certificates"},
 	{[]string{"net/http"}, []string{"node/api", "node/telemetry", "e2e/..."}, true, "the control API and the metrics; apps' traffic is never parsed"},
 	{[]string{"expvar", "net/http/pprof"}, nil, false, "they open the process through a global handler"},
-	{[]string{"log", "log/slog"}, nil, true, "logs go through the logger that is handed in"},
+	{[]string{"log", "log/slog"}, []string{"mesh"}, true, "memberlist writes to the standard library's logger; all else goes through the logger that is handed in"},
 	{[]string{"unsafe", "C"}, nil, false, "one static binary, and Go's memory safety"},
 	{[]string{"plugin", "embed"}, []string{"node/supervisor/nodeipc"}, false, "the preload script is the only embedded file"},
 	{[]string{"testing..."}, []string{"e2e/..."}, true, "no test code in the binary"},

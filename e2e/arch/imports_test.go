@@ -139,10 +139,10 @@ var table = map[string][]uses{
 	"e2e/arch":   nil, // reads the source, imports nothing of it
 	"e2e/lab": {
 		{"node/api", "reads what the command line answers, with its own types"},
+		{sysUnix, "makes hosts of network namespaces"},
 	},
-	"e2e/demo": {
-		{"node/api", "waits for the cluster through the same client as the command line"},
-	},
+	"e2e/demo":       nil, // uses meshnode as an operator does, through the command line
+	"e2e/demo/goapp": nil, // its app where there is no Node.js
 }
 
 // testTable says what tests may import beyond their room's own rows. "" stands for every room.
@@ -152,13 +152,14 @@ var testTable = map[string][]uses{
 		{goleak, "no goroutine left behind"},
 		{hclog, "a quiet logger to hand in"},
 		{armon, "a metrics instance to hand in"},
+		{sysUnix, "looks at sockets and processes from the kernel's side"},
 	},
 	"mesh":          {{"mesh/meshtest", "a network that can lose and part"}},
 	"store/raftlog": {{armon, handedMetrics}},
 	"node":          {{"mesh/meshtest", "several nodes in one process"}},
 	"e2e": {
 		{"node/api", "reads what the control API answers, with its own types"},
-		{"node/config", "the names of settings"},
+		{"e2e/lab", "hosts, nodes, clients and faults"},
 	},
 }
 

@@ -34,7 +34,7 @@ func checkPackageDocs(h *house) []string {
 		if !strings.HasPrefix(doc, begin) {
 			out = append(out, h.at(s.file, "the package comment does not begin with %q", strings.TrimSpace(begin)))
 		}
-		if !strings.Contains(doc, "Concurrency: ") {
+		if !strings.Contains(doc, "Concurrency: ") && h.codeFiles(room) > 1 {
 			out = append(out, h.at(s.file, "the package comment has no line on concurrency"))
 		}
 		if !strings.Contains(doc, "eading order") && !strings.Contains(doc, "\nRead ") && h.codeFiles(room) > 2 {
@@ -127,7 +127,6 @@ func plumbing(d *ast.FuncDecl) bool {
 // globals are the package variables that are no errors, assertions or constants in all but name: "file: name" and why there is one.
 var globals = map[string]string{
 	"balancer/proxy/relay.go: buffers":            "a pool: buffers go to whoever moves bytes this moment",
-	"balancer/proxy/splice_linux.go: pipes":       "a pool of kernel pipes, bounded",
 	"balancer/proxy/forward.go: noRemote":         "the zero value of a type that cannot be a constant",
 	"node/supervisor/nodeipc/preload.go: preload": "filled by the compiler from preload.cjs",
 	"node/telemetry/metrics.go: bridgeOnce":       "the libraries have one global instance; it is set once",

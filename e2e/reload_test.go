@@ -1,0 +1,70 @@
+package e2e
+
+import (
+	"fmt"
+	"net/http"
+	"testing"
+	"time"
+
+	"meshnode/e2e/lab"
+)
+
+// reload, restart and scale up and down at 300 requests a second, half of them on new connections and half on kept ones: none is lost.
+func TestReloadAndScaleLoseNothing(t *testing.T) {
+	l, nodes := three(t)
+	urls := []string{nodes[0].URL(3000, "/?ms=2"), nodes[1].URL(3000, "/?ms=2"), nodes[2].URL(3000, "/?ms=2")}
+	for _, step := range []struct {
+		verb string
+		args []string
+	}{
+		{"reload", []string{"web"}},
+		{"scale", []string{"web", "4"}},
+		{"scale", []string{"web", "1"}},
+		{"restart", []string{"web"}},
+		{"scale", []string{"web", "2"}},
+	} {
+		t.Run(fmt.Sprint(step.verb, step.args[1:]), func(t *testing.T) {
+			load := lab.StartLoad(300, []*http.Client{l.Client(true), l.Client(false)}, urls)
+			lab.Eventually(t, 20*time.Second, func() error { return atLeast(load.Sent(), 300) })
+			begun := time.Now()
+			r := nodes[1].Must(step.verb, step.args...)
+			took := time.Since(begun)
+			sent := load.Sent()
+			lab.Eventually(t, 20*time.Second, func() error { return atLeast(load.Sent(), sent+300) })
+			total, failed, served := load.Stop()
+			t.Logf("%s took %.1f s; %d of %d requests lost; served by %d workers; %s", step.verb, took.Seconds(), len(failed), total, len(served), r.Out)
+			for _, f := range failed {
+				t.Error(f)
+			}
+		})
+	}
+}
+
+// Keep-alive requests to a local worker cost no meshnode CPU: its processor time does not grow with the requests.
+func TestKeepAliveRequestsCostNothing(t *testing.T) {
+	lab.NeedNode(t)
+	l := lab.New(t, 1)
+	n := l.Cluster()[0]
+	n.Must("start", "-n", "web", "-i", "2", lab.App(t, "plain.js"))
+	c := l.Client(false)
+	measure := func(requests int) time.Duration {
+		if _, err := lab.Many(c, n.URL(3000, "/"), 16, 16); err != nil { // the connections are open before the count begins
+			t.Fatal(err)
+		}
+		before, begun := n.CPU(), time.Now()
+		if requests > 0 {
+			if _, err := lab.Many(c, n.URL(3000, "/"), requests, 8); err != nil {
+				t.Fatal(err)
+			}
+		}
+		time.Sleep(max(0, 5*time.Second-time.Since(begun))) // both are measured over the same time
+		return n.CPU() - before
+	}
+	idle := measure(0)
+	busy := measure(10000)
+	t.Logf("meshnode CPU over 5 s: %s idle, %s with 10,000 keep-alive requests: %.2f us a request", idle, busy, float64((busy-idle).Microseconds())/10000)
+	// A proxy needs 50 to 100 us a request: 500 ms or more here. The clock of /proc ticks in 10 ms.
+	if busy-idle > 100*time.Millisecond {
+		t.Errorf("10,000 requests cost %s of meshnode's time", busy-idle)
+	}
+}
