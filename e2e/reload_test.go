@@ -26,9 +26,11 @@ func TestReloadAndScaleLoseNothing(t *testing.T) {
 		t.Run(fmt.Sprint(step.verb, step.args[1:]), func(t *testing.T) {
 			load := lab.StartLoad(300, []*http.Client{l.Client(true), l.Client(false)}, urls)
 			lab.Eventually(t, 20*time.Second, func() error { return atLeast(load.Sent(), 300) })
+			before := pids(t, nodes[1])
 			begun := time.Now()
 			r := nodes[1].Must(step.verb, step.args...)
 			took := time.Since(begun)
+			lab.Eventually(t, 60*time.Second, func() error { return replaced(before, pids(t, nodes[1])) })
 			sent := load.Sent()
 			lab.Eventually(t, 20*time.Second, func() error { return atLeast(load.Sent(), sent+300) })
 			total, failed, served := load.Stop()
@@ -38,6 +40,33 @@ func TestReloadAndScaleLoseNothing(t *testing.T) {
 			}
 		})
 	}
+}
+
+// pids are the worker processes of the whole cluster.
+func pids(t *testing.T, n *lab.Node) map[int]bool {
+	t.Helper()
+	ws, err := n.Workers()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := make(map[int]bool)
+	for _, w := range ws {
+		out[w.PID] = true
+	}
+	return out
+}
+
+// replaced reports whether every process that is no worker any more has ended: until then a drain goes on.
+func replaced(before, now map[int]bool) error {
+	for pid := range before {
+		if now[pid] {
+			continue
+		}
+		if err := gone(pid); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Keep-alive requests to a local worker cost no meshnode CPU: its processor time does not grow with the requests.
