@@ -30,7 +30,7 @@ func TestAnyOrderOneCluster(t *testing.T) {
 			order := rand.Perm(3)
 			nodes := make([]*lab.Node, 3)
 			for i := range 3 {
-				nodes[i] = l.Host(i + 1).Prepare("-join", join)
+				nodes[i] = l.Host(i+1).Prepare("-join", join)
 			}
 			var wg sync.WaitGroup
 			pause := time.Duration(0)

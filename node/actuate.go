@@ -28,6 +28,10 @@ func (a actuator) State() (want []reconcile.Want, have []reconcile.Have, ok bool
 			Ready:  s.State == supervisor.StateReady,
 			Ending: s.Replacing == 0 && (s.State == supervisor.StateDraining || s.State == supervisor.StateStopping || s.State == supervisor.StateStopped)})
 	}
+	a.n.routes.tidy(func(app string) bool {
+		_, wanted := c.Apps[app]
+		return wanted || slices.ContainsFunc(have, func(h reconcile.Have) bool { return h.App == app })
+	})
 	return want, have, true
 }
 
@@ -42,7 +46,7 @@ func (a actuator) Do(s reconcile.Step) {
 		return // the next round sees it gone
 	}
 	order := supervisor.StartFirst
-	if app.Order == spec.OrderStopFirst {
+	if app.Order == spec.OrderStopFirst || app.Order == spec.OrderRestart {
 		order = supervisor.StopFirst
 	}
 	a.n.sup.Start(s.Slot, workerSpec(app), order)

@@ -100,6 +100,21 @@ func TestProgress(t *testing.T) {
 	}
 }
 
+func TestRestartDoesNotChangeTheAppsOrder(t *testing.T) {
+	for _, c := range []struct{ own, asked, want spec.Order }{
+		{spec.OrderStartFirst, "", spec.OrderStartFirst},
+		{spec.OrderStartFirst, spec.OrderStopFirst, spec.OrderRestart},
+		{spec.OrderRestart, "", spec.OrderStartFirst},
+		{spec.OrderRestart, spec.OrderStopFirst, spec.OrderRestart},
+		{spec.OrderStopFirst, "", spec.OrderStopFirst},
+		{spec.OrderStopFirst, spec.OrderStopFirst, spec.OrderStopFirst},
+	} {
+		if got := ordered(c.own, c.asked); got != c.want {
+			t.Errorf("own %s, asked %q: %s, want %s", c.own, c.asked, got, c.want)
+		}
+	}
+}
+
 func TestReminderSaysItOnce(t *testing.T) {
 	var r reminder
 	if !r.due("a", "refused") || r.due("a", "refused") {

@@ -196,12 +196,20 @@ func (b appsBackend) Start(ctx context.Context, r api.StartRequest) (api.Change,
 // Reload implements api.Apps.
 func (b appsBackend) Reload(ctx context.Context, name string, order spec.Order) (api.Change, error) {
 	return b.update(ctx, name, func(a *spec.App) (bool, error) {
-		if order != "" {
-			a.Order = order
-		}
-		a.Stopped = false
+		a.Order, a.Stopped = ordered(a.Order, order), false
 		return true, nil
 	})
+}
+
+// ordered is the order of a new release when the app has one and the operator asks for another, this time only; "" asks for the app's own.
+func ordered(own, asked spec.Order) spec.Order {
+	if own == spec.OrderRestart {
+		own = spec.OrderStartFirst
+	}
+	if own == spec.OrderStartFirst && asked == spec.OrderStopFirst {
+		return spec.OrderRestart
+	}
+	return own
 }
 
 // Stop implements api.Apps.

@@ -157,8 +157,8 @@ func (n *Node) openMesh(ctx context.Context) error {
 		OnConflict: func(existing, other mesh.Member) {
 			n.log.Error("two servers have the same name; start one of them with another -node", "node", existing.Name, "addr", existing.Addr, "peer", other.Addr)
 		}}
-	if key, _, err := n.dir.clusterKey(n.s, false); err == nil && key != nil {
-		o.Key = key.Gossip()
+	if n.who.key != nil {
+		o.Key = n.who.key.Gossip()
 	}
 	m, err := mesh.Open(o)
 	if err != nil {
@@ -196,13 +196,16 @@ func (n *Node) dialForward(ctx context.Context, node string) (net.Conn, error) {
 	return n.mux.Dial(ctx, mux.Forward, m.Addr)
 }
 
-// followCluster tells gossip the cluster's identity as soon as the configuration has it; a founder names it.
+// followCluster tells gossip the cluster's identity as soon as the configuration has it, and keeps the key that led there.
 func (n *Node) followCluster(ctx context.Context) {
-	known := n.store.State().ID
+	known := ""
 	for c := range n.store.Watch(ctx) {
 		if c.ID != "" && c.ID != known {
 			known = c.ID
 			n.mesh.SetCluster(known)
+			if err := n.dir.keepKey(n.who.key); err != nil {
+				n.log.Error("the cluster key is not kept; it must be given at every start", "err", err)
+			}
 			n.log.Info("part of the cluster", "what", known)
 		}
 	}

@@ -88,6 +88,12 @@ func TestClusterKey(t *testing.T) {
 	if err != nil || made || k.String() != key.String() {
 		t.Fatalf("a given key: made %v, %v", made, err)
 	}
+	if _, err := os.Stat(f.join(keyFile)); err == nil {
+		t.Error("a key is kept before it has proved right")
+	}
+	if err := f.keepKey(k); err != nil {
+		t.Fatal(err)
+	}
 	if fi, err := os.Stat(f.join(keyFile)); err != nil || fi.Mode().Perm() != 0o600 {
 		t.Errorf("the key is not kept for its owner alone: %v", err)
 	}

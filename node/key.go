@@ -15,8 +15,17 @@ import (
 // keyFile is the name of the cluster key in the data folder.
 const keyFile = "cluster.key"
 
-// clusterKey finds the cluster key: MESHNODE_KEY, -key-file, or the data folder. Only a founder may make one. nil means -insecure; made says that
-// it is new.
+// NewKey returns a new cluster key in its text form, which is the secret itself.
+func NewKey() (string, error) {
+	k, err := mux.NewKey()
+	if err != nil {
+		return "", fmt.Errorf("make a cluster key: %w", err)
+	}
+	return k.String(), nil
+}
+
+// clusterKey finds the cluster key: MESHNODE_KEY, -key-file, or the data folder. Only a founder may make one, which is kept at once; a given one is
+// kept when it has proved right (keepKey), so that a wrong one does not stick. nil means -insecure; made says that it is new.
 func (f *folder) clusterKey(s config.Settings, founder bool) (key *mux.Key, made bool, err error) {
 	if s.Insecure {
 		return nil, false, nil
@@ -32,8 +41,6 @@ func (f *folder) clusterKey(s config.Settings, founder bool) (key *mux.Key, made
 	case given != nil && stored != nil && given.String() != stored.String():
 		return nil, false, fmt.Errorf("the cluster key in %s is not the one this server joined its cluster with (%s); use that one, or empty %s to join another cluster",
 			where, f.join(keyFile), f.path)
-	case given != nil && stored == nil:
-		return given, false, f.writeKey(*given)
 	case given != nil:
 		return given, false, nil
 	case stored != nil:
@@ -78,6 +85,17 @@ func readKey(path string) (*mux.Key, error) {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	return &k, nil
+}
+
+// keepKey stores the key that brought this server into its cluster, so that it needs no variable from now on.
+func (f *folder) keepKey(k *mux.Key) error {
+	if k == nil {
+		return nil
+	}
+	if stored, err := readKey(f.join(keyFile)); err == nil && stored.String() == k.String() {
+		return nil
+	}
+	return f.writeKey(*k)
 }
 
 func (f *folder) writeKey(k mux.Key) error {

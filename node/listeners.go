@@ -91,7 +91,7 @@ func (n *Node) noteLearned(app, addr string) {
 	select {
 	case n.view.learned <- learnt{app, addr}:
 	default:
-		n.tele.IncrCounter([]string{"node", "learned_dropped"}, 1)
+		n.tele.IncrCounter(metricLearnedDropped, 1)
 	}
 }
 

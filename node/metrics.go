@@ -1,5 +1,8 @@
 package node
 
+// metricLearnedDropped counts client addresses that were not recorded because too many waited; the next worker reports them again.
+var metricLearnedDropped = []string{"node", "learned_dropped"}
+
 // collect offers the counts of the data path as metrics: they are plain numbers there, read when somebody asks.
 func (n *Node) collect() error {
 	for _, m := range []struct {

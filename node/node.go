@@ -61,7 +61,8 @@ type self struct {
 	cores   int
 	started time.Time
 	founder bool // it founded its cluster at this start
-	made    *mux.Key
+	key     *mux.Key // nil = insecure
+	made    bool     // the key is new
 	join    []string // addresses to join by
 }
 
@@ -222,9 +223,7 @@ func (n *Node) openSelf(after *yieldError) error {
 	if err != nil {
 		return err
 	}
-	if made {
-		n.who.made = key
-	}
+	n.who.key, n.who.made = key, made
 	n.mux, err = mux.Open(mux.Options{Bind: n.s.Bind, Key: key, Self: mux.Identity{ID: id.ID, Name: n.s.Node, Role: "server"}, Logger: n.log, Metrics: n.tele.Metrics})
 	if errors.Is(err, syscall.EADDRINUSE) {
 		return fmt.Errorf("the peer port %s is in use by another program; stop it, or choose another port with -bind", n.s.Bind)
@@ -313,8 +312,10 @@ func (n *Node) nextServer() string {
 	switch f, ok := n.o.Out.(*os.File); {
 	case n.s.Insecure:
 		return join + " -insecure"
-	case n.who.made != nil && ok && isTerminal(f):
-		return "MESHNODE_KEY=" + n.who.made.String() + " " + join
+	case n.who.made && ok && isTerminal(f):
+		return "MESHNODE_KEY=" + n.who.key.String() + " " + join
+	case !n.who.made:
+		return "MESHNODE_KEY=<the same key> " + join
 	default:
 		return "MESHNODE_KEY=<the text in " + n.dir.join(keyFile) + "> " + join
 	}

@@ -173,6 +173,18 @@ func (r *routes) close(app string) {
 	}
 }
 
+// tidy forgets apps that are gone from the configuration and have no process left.
+func (r *routes) tidy(alive func(app string) bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for app, ids := range r.ready {
+		if len(ids) == 0 && !alive(app) {
+			delete(r.ready, app)
+			r.n.bal.Drop(app)
+		}
+	}
+}
+
 // faults lists the listeners that could not be opened.
 func (r *routes) faults() map[listenKey]error {
 	r.mu.Lock()

@@ -70,11 +70,13 @@ func (n *Node) putApp(ctx context.Context, app spec.App) {
 }
 
 // openHTTP serves metrics and health on the address of -http.
-func (n *Node) openHTTP(context.Context) error {
+func (n *Node) openHTTP(ctx context.Context) error {
 	if n.s.HTTP == "" {
 		return nil
 	}
-	l, err := net.Listen("tcp", n.s.HTTP)
+	var lc net.ListenConfig
+	lc.SetMultipathTCP(false)
+	l, err := lc.Listen(ctx, "tcp", n.s.HTTP)
 	if errors.Is(err, syscall.EADDRINUSE) {
 		return fmt.Errorf("the address %s for metrics and health is in use by another program; choose another with -http, or turn it off with -http ''", n.s.HTTP)
 	}

@@ -183,14 +183,19 @@ func (b clusterBackend) Describe(ctx context.Context, app string) (api.Descripti
 // Progress implements api.Cluster.
 func (b clusterBackend) Progress(ctx context.Context, app string, release uint64) (api.Progress, error) {
 	out := api.Progress{App: app, Release: release, Done: true}
-	all := b.n.gather(ctx)
-	_, wanted := b.n.store.State().Apps[app]
-	for _, l := range all {
+	state := b.n.store.State()
+	a, wanted := state.Apps[app]
+	since := a.Modified // the change that is waited for; a deletion has left no trace but the configuration's own index
+	if !wanted {
+		since = state.Index
+	}
+	for _, l := range b.n.gather(ctx) {
 		p, ok := l.Progress[app]
-		if !ok && !wanted {
+		heard := l.Member.AppliedIndex >= since
+		if heard && !ok && !wanted {
 			continue // gone there
 		}
-		if !ok || wanted && l.Member.AppliedIndex < b.n.store.State().Apps[app].Modified {
+		if !heard || !ok {
 			out.Done = false // it has not heard of the change yet
 			continue
 		}

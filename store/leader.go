@@ -100,6 +100,8 @@ func (l *leadership) turn(ctx context.Context, previous <-chan struct{}, ended c
 		}
 		return
 	}
+	s.logger.Info("leading the cluster")
+	defer s.logger.Info("not leading any more")
 	l.found(ctx)
 	var wg sync.WaitGroup
 	for _, task := range l.tasks {

@@ -131,6 +131,11 @@ func (s *Store) start(o Options) error {
 		s.feed.publish(c)
 	}
 	logger := o.Logger.Named("raft")
+	if !logger.IsDebug() {
+		// Raft keeps a diary of every election and every stream, with warnings in a normal start. What an operator needs of it is in
+		// Status and in this package's own lines; the diary is there with the debug level.
+		logger.SetLevel(hclog.Error)
+	}
 	snapshots, err := raft.NewFileSnapshotStoreWithLogger(s.dir, keptSnapshots, logger)
 	if err != nil {
 		return fmt.Errorf("open snapshots: %w", err)

@@ -116,7 +116,11 @@ func specTable(a spec.App, s api.AppStatus) string {
 	row("client addresses", listOrDash(listen))
 	row("variables", listOrDash(slices.Sorted(maps.Keys(a.Env))))
 	row("waits for ready", yesNo(a.WaitReady))
-	row("replaced", string(a.Order))
+	order := a.Order
+	if order == spec.OrderRestart { // of the present release alone
+		order = spec.OrderStartFirst
+	}
+	row("replaced", string(order))
 	row("time limits", fmt.Sprintf("listen %s, drain %s, kill %s",
 		humanSeconds(a.Timeouts.Listen), humanSeconds(a.Timeouts.Drain), humanSeconds(a.Timeouts.Kill)))
 	row("restarts", fmt.Sprint(s.Restarts))

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 
-	"meshnode/mesh/mux"
 	"meshnode/node"
 	"meshnode/node/config"
 	"meshnode/node/supervisor"
@@ -22,10 +21,4 @@ func runNode(ctx context.Context, s config.Settings, o nodeOptions) error {
 }
 
 // newKey returns a new cluster key in its text form.
-func newKey() (string, error) {
-	key, err := mux.NewKey()
-	if err != nil {
-		return "", err
-	}
-	return key.String(), nil
-}
+func newKey() (string, error) { return node.NewKey() }

@@ -33,7 +33,7 @@ func options() []option {
 		{name: "tag", usage: "`k=v` a label of this server; repeat it, or separate with commas", set: setTags},
 		{name: "zone", usage: "`name` failure zone this server stands in", set: text(func(s *Settings) *string { return &s.Zone })},
 		{name: "cores", usage: "`n` how many cores to use (default all usable ones)", set: setCores},
-		{name: "http", usage: "`addr` address of dashboard, /metrics and health, or off (default 127.0.0.1:7947)", set: text(func(s *Settings) *string { return &s.HTTP })},
+		{name: "http", usage: "`addr` address of /metrics and health, or off (default 127.0.0.1:7947)", set: text(func(s *Settings) *string { return &s.HTTP })},
 		{name: "app-bind", usage: "`ip` address client ports open on where an app names none (default all)", set: text(func(s *Settings) *string { return &s.AppBind })},
 		{name: "no-preload", usage: "load nothing of meshnode into Node.js workers", flag: true, set: yesNo(func(s *Settings) *bool { return &s.NoPreload })},
 		{name: "log-level", usage: "`level` trace, debug, info, warn or error (default info)", set: text(func(s *Settings) *string { return &s.LogLevel })},

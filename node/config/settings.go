@@ -37,7 +37,7 @@ type Settings struct {
 	Tags       map[string]string // free labels of this server; nil when there are none
 	Zone       string            // failure zone of this server; empty = none
 	Cores      int               // cores to use; 0 = all usable ones
-	HTTP       string            // host:port of dashboard, metrics and health; empty = off
+	HTTP       string            // host:port of metrics and health; empty = off
 	LogLevel   string            // trace, debug, info, warn or error
 	LogJSON    bool              // log as JSON lines
 	AppBind    string            // IP address client ports open on when the app names none; empty = all

@@ -27,6 +27,9 @@ const (
 	OrderStartFirst Order = "start-first"
 	// OrderStopFirst drains an old worker before its successor starts: for programs that cannot run twice.
 	OrderStopFirst Order = "stop-first"
+	// OrderRestart is OrderStopFirst for the present release and OrderStartFirst for all that follow: what an operator asks
+	// for once, of an app that is otherwise replaced without a gap.
+	OrderRestart Order = "restart"
 )
 
 // Limits on one app. They bound what a node keeps in memory and on disk for it.

@@ -30,7 +30,7 @@ func (a App) Validate() error {
 		a.validateEnv(),
 		validateRange("workers", float64(a.Workers), MaxWorkers),
 		oneOf("mode", a.Mode, ModeAuto, ModeCluster, ModePort),
-		oneOf("order", a.Order, OrderStartFirst, OrderStopFirst),
+		oneOf("order", a.Order, OrderStartFirst, OrderStopFirst, OrderRestart),
 		validateAddresses("listen", a.Listen),
 		validateAddresses("learned", a.Learned),
 		validateRange("timeouts.listen_seconds", a.Timeouts.Listen, MaxTimeout),
