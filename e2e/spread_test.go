@@ -78,6 +78,7 @@ func TestBusyServerForwardsIdleServerDoesNot(t *testing.T) {
 		}
 		return nil
 	})
+	time.Sleep(500 * time.Millisecond) // long requests have been going on for a while: that is what makes them long
 	busy, err := lab.Many(c, url+"/?ms=5", 200, 4)
 	if err != nil {
 		t.Fatal(err)

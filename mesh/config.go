@@ -43,6 +43,6 @@ func profile(o Options, addr advertised, t *transport, d *delegate, logger hclog
 	c.SecretKey = o.Key
 	c.DelegateProtocolVersion, c.DelegateProtocolMin, c.DelegateProtocolMax = gossipProtocol, gossipProtocol, gossipProtocol
 	c.Delegate, c.Events, c.Alive, c.Merge, c.Conflict = d, d, d, d, d
-	c.Logger = logger.Named("memberlist").StandardLogger(&hclog.StandardLoggerOptions{InferLevels: true})
+	c.Logger = newMemberLog(logger)
 	return c
 }

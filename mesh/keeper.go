@@ -22,17 +22,22 @@ const (
 	flushInterval = time.Second
 )
 
+// callbacks are what the keeper tells others; each may be nil.
+type callbacks struct {
+	load     func(peer string, l Load, receivedAt time.Time)
+	link     func(peer string, up bool)
+	conflict func(existing, other Member)
+}
+
 // keeper is the one goroutine that owns the roster, the links and the records, and calls the callbacks.
 type keeper struct {
-	mesh       *Mesh
-	facts      *facts
-	inbox      *inbox
-	dialLoad   Dialer
-	onLoad     func(peer string, l Load, receivedAt time.Time)
-	onLink     func(peer string, up bool)
-	onConflict func(existing, other Member)
-	watchers   *watchers
-	own        atomic.Pointer[Load] // written by Report
+	mesh     *Mesh
+	facts    *facts
+	inbox    *inbox
+	dialLoad Dialer
+	call     callbacks
+	watchers *watchers
+	own      atomic.Pointer[Load] // written by Report
 
 	roster       *roster
 	links        map[string]*link
@@ -47,7 +52,7 @@ type keeper struct {
 func newKeeper(m *Mesh, box *inbox, o Options) *keeper {
 	return &keeper{
 		mesh: m, facts: m.facts, inbox: box, dialLoad: o.DialLoad,
-		onLoad: o.OnLoad, onLink: o.OnLink, onConflict: o.OnConflict, watchers: newWatchers(),
+		call: callbacks{o.OnLoad, o.OnLink, o.OnConflict}, watchers: newWatchers(),
 		roster: newRoster(o.Self.Name), links: make(map[string]*link), events: make(chan linkEvent, linkEvents),
 	}
 }
@@ -99,8 +104,8 @@ func (k *keeper) read(n notes) {
 	}
 	for _, c := range n.conflicts {
 		k.mesh.log.Warn("two nodes claim the same name", "node", c.existing.Name, "addr", c.existing.Addr, "peer", c.other.Addr)
-		if k.onConflict != nil {
-			k.onConflict(c.existing, c.other)
+		if k.call.conflict != nil {
+			k.call.conflict(c.existing, c.other)
 		}
 	}
 }

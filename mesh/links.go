@@ -63,8 +63,8 @@ func (k *keeper) hear(e linkEvent, now time.Time) {
 func (k *keeper) accept(e *entry, l Load, from int64, at time.Time) {
 	e.load, e.from = &PeerLoad{Load: l, ReceivedAt: at, Link: e.up}, from
 	k.loadsChanged = true
-	if k.onLoad != nil {
-		k.onLoad(e.member.Name, l, at)
+	if k.call.load != nil {
+		k.call.load(e.member.Name, l, at)
 	}
 }
 
@@ -81,8 +81,8 @@ func (k *keeper) announce(e *entry) {
 		e.load = &changed
 	}
 	k.loadsChanged = true
-	if k.onLink != nil {
-		k.onLink(e.member.Name, up)
+	if k.call.link != nil {
+		k.call.link(e.member.Name, up)
 	}
 }
 

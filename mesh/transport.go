@@ -39,12 +39,17 @@ type transport struct {
 	wait      sync.WaitGroup
 	inbound   *openStreams
 	outbound  *openStreams
-	dialMu    sync.Mutex
-	dialErrs  map[string]*watchedDial
+	dials     watchedDials
 	closeOnce sync.Once
 }
 
 var errTooManyStreams = errors.New("too many gossip streams are open")
+
+// watchedDials are the addresses that somebody joins at the moment.
+type watchedDials struct {
+	mu   sync.Mutex
+	errs map[string]*watchedDial
+}
 
 // watchedDial holds the last dial error of an address while somebody joins it.
 type watchedDial struct {
@@ -58,7 +63,7 @@ func newTransport(o Options, m *meter, logger hclog.Logger) *transport {
 	t := &transport{
 		packets: o.Packets, listener: o.GossipListener, dial: o.DialGossip, meter: m, log: logger,
 		packetCh: make(chan *memberlist.Packet, packetQueue), streamCh: make(chan net.Conn),
-		inbound: newOpenStreams(maxInbound), outbound: newOpenStreams(maxOutbound), dialErrs: make(map[string]*watchedDial),
+		inbound: newOpenStreams(maxInbound), outbound: newOpenStreams(maxOutbound), dials: watchedDials{errs: make(map[string]*watchedDial)},
 	}
 	t.ctx, t.cancel = context.WithCancel(context.Background())
 	return t
@@ -185,28 +190,28 @@ func (t *transport) take(c net.Conn) {
 
 // watchDial remembers dial errors of addr until the returned function is called, which returns the last one.
 func (t *transport) watchDial(addr string) (forget func() error) {
-	t.dialMu.Lock()
-	defer t.dialMu.Unlock()
-	w := t.dialErrs[addr]
+	t.dials.mu.Lock()
+	defer t.dials.mu.Unlock()
+	w := t.dials.errs[addr]
 	if w == nil {
 		w = &watchedDial{}
-		t.dialErrs[addr] = w
+		t.dials.errs[addr] = w
 	}
 	w.watchers++
 	return func() error {
-		t.dialMu.Lock()
-		defer t.dialMu.Unlock()
+		t.dials.mu.Lock()
+		defer t.dials.mu.Unlock()
 		if w.watchers--; w.watchers == 0 {
-			delete(t.dialErrs, addr)
+			delete(t.dials.errs, addr)
 		}
 		return w.err
 	}
 }
 
 func (t *transport) noteDial(addr string, err error) {
-	t.dialMu.Lock()
-	defer t.dialMu.Unlock()
-	if w := t.dialErrs[addr]; w != nil {
+	t.dials.mu.Lock()
+	defer t.dials.mu.Unlock()
+	if w := t.dials.errs[addr]; w != nil {
 		w.err = err
 	}
 }

@@ -12,9 +12,10 @@ var sizeRules = []rule{{"sizes", checkSizes}}
 const (
 	codeLines   = 400 // lines of a file
 	testLines   = 600
-	funcLines   = 60 // lines from func to the closing brace
-	structSize  = 15 // fields
-	methodCount = 6  // of an interface
+	caseLines   = 100 // lines of a function in a test: its table of cases stands in it
+	funcLines   = 60  // lines from func to the closing brace
+	structSize  = 15  // fields
+	methodCount = 6   // of an interface
 	paramCount  = 5
 )
 
@@ -33,17 +34,17 @@ func checkSizes(h *house) []string {
 		}
 	}
 	for _, s := range h.sources {
-		limit := codeLines
+		limit, inFunc := codeLines, funcLines
 		if s.test {
-			limit = testLines
+			limit, inFunc = testLines, caseLines
 		}
 		if k := strings.Count(s.text, "\n"); k > limit {
 			over(s.file, "file", "%d lines, at most %d", k, limit)
 		}
 		for _, d := range s.file.Decls {
 			if f, ok := d.(*ast.FuncDecl); ok {
-				if k := h.lines(f); k > funcLines {
-					over(f, f.Name.Name, "%d lines, at most %d", k, funcLines)
+				if k := h.lines(f); k > inFunc {
+					over(f, f.Name.Name, "%d lines, at most %d", k, inFunc)
 				}
 				if k := count(f.Type.Params); k > paramCount {
 					over(f, f.Name.Name, "%d parameters, at most %d", k, paramCount)
