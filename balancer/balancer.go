@@ -2,23 +2,15 @@ package balancer
 
 import (
 	"sync"
+	"sync/atomic"
 	"time"
-)
-
-// Bounds of the back-off after a peer could not be reached, and of the measured hop.
-const (
-	ejectFirst = time.Second
-	ejectMax   = 30 * time.Second
-	hopSeed    = time.Millisecond
-	hopMin     = 200 * time.Microsecond
-	hopMax     = 20 * time.Millisecond
-	hopAlpha   = 1.0 / 16
 )
 
 // Balancer holds one Picker for each app, and what all of them share: which peers can be reached.
 type Balancer struct {
 	policy Policy
 	links  *links
+	totals *totals
 
 	mu      sync.Mutex
 	pickers map[string]*Picker
@@ -26,7 +18,7 @@ type Balancer struct {
 
 // New returns a Balancer that decides by policy.
 func New(policy Policy) *Balancer {
-	return &Balancer{policy: policy, links: &links{peers: make(map[string]*link), hopTime: hopSeed}, pickers: make(map[string]*Picker)}
+	return &Balancer{policy: policy, links: newLinks(), totals: &totals{}, pickers: make(map[string]*Picker)}
 }
 
 // Picker returns the app's picker, made at the first call.
@@ -35,7 +27,7 @@ func (b *Balancer) Picker(app string) *Picker {
 	defer b.mu.Unlock()
 	p := b.pickers[app]
 	if p == nil {
-		p = newPicker(b.policy, b.links)
+		p = newPicker(b.policy, b.links, b.totals)
 		b.pickers[app] = p
 	}
 	return p
@@ -48,23 +40,21 @@ func (b *Balancer) Lookup(app string) *Picker {
 	return b.pickers[app]
 }
 
-// Drop forgets an app that is gone from this node. Claims still open on it are given back as usual.
+// Drop forgets an app that is gone from this node, once its listeners are closed and its workers have ended: a picker made for the
+// same name later knows nothing of the claims still open on this one. They are given back as usual, and the totals of Counts keep both.
 func (b *Balancer) Drop(app string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	delete(b.pickers, app)
 }
 
-// SetLink says whether a peer is heard at this moment. A link that comes back ends the peer's ejection.
+// SetLink says whether a peer is heard at this moment. A link that comes back ends the peer's ejection and wakes who waits for a target.
 func (b *Balancer) SetLink(peer string, up bool) {
-	b.links.set(peer, up)
-	if up {
+	if !b.links.set(peer, up) {
 		return
 	}
 	for _, p := range b.all() {
-		p.mu.Lock()
-		p.notify()
-		p.mu.Unlock()
+		p.wake()
 	}
 }
 
@@ -79,17 +69,8 @@ func (b *Balancer) Forget(peer string) {
 // ObserveHop takes in how long a forward took until the peer's answer.
 func (b *Balancer) ObserveHop(d time.Duration) { b.links.observe(d) }
 
-// Counts returns the totals over all apps.
-func (b *Balancer) Counts() Counts {
-	var sum Counts
-	for _, p := range b.all() {
-		c := p.Counts()
-		sum.Taken += c.Taken
-		sum.Returned += c.Returned
-		sum.Forwarded += c.Forwarded
-	}
-	return sum
-}
+// Counts returns the totals over all apps since the start, those that were dropped included.
+func (b *Balancer) Counts() Counts { return b.totals.load() }
 
 func (b *Balancer) all() []*Picker {
 	b.mu.Lock()
@@ -101,69 +82,12 @@ func (b *Balancer) all() []*Picker {
 	return out
 }
 
-// link is what is known about the way to one peer.
-type link struct {
-	up           bool
-	ejectedUntil time.Time
-	ejections    int
-}
+// totals are the Counts of all pickers there ever were.
+type totals struct{ taken, returned, forwarded atomic.Uint64 }
 
-// links is shared by the pickers of all apps: a peer that cannot be reached for one cannot be reached for any.
-type links struct {
-	mu      sync.Mutex
-	peers   map[string]*link
-	hopTime time.Duration
-}
-
-func (l *links) set(peer string, up bool) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	k := l.peers[peer]
-	if k == nil {
-		k = &link{}
-		l.peers[peer] = k
-	}
-	if up && !k.up {
-		k.ejectedUntil, k.ejections = time.Time{}, 0
-	}
-	k.up = up
-}
-
-func (l *links) usable(peer string, now time.Time) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	k := l.peers[peer]
-	return k != nil && k.up && !now.Before(k.ejectedUntil)
-}
-
-// eject keeps a peer out for a time that doubles with each failure in a row.
-func (l *links) eject(peer string, now time.Time) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	k := l.peers[peer]
-	if k == nil || now.Before(k.ejectedUntil) {
-		return
-	}
-	d := min(ejectFirst<<min(k.ejections, 10), ejectMax)
-	k.ejections++
-	k.ejectedUntil = now.Add(d)
-}
-
-func (l *links) forget(peer string) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	delete(l.peers, peer)
-}
-
-func (l *links) observe(d time.Duration) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	d = min(max(d, hopMin), hopMax)
-	l.hopTime += time.Duration(hopAlpha * float64(d-l.hopTime))
-}
-
-func (l *links) hop() time.Duration {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.hopTime
+// load reads returned first, so that it never exceeds taken.
+func (t *totals) load() Counts {
+	c := Counts{Returned: t.returned.Load(), Forwarded: t.forwarded.Load()}
+	c.Taken = t.taken.Load()
+	return c
 }

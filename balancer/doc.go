@@ -11,5 +11,6 @@
 // Errors: ErrNoTarget (nobody can serve this app now), ErrBusy (somebody could, and has no room this moment).
 //
 // Read target.go (the nouns), then picker.go (claim and release), claims.go (what is known about the claims), reports.go
-// (what peers say, and how it ages), leastload.go (the decision), balancer.go (all apps together). DESIGN.md has the why.
+// (what peers say, and how it ages), links.go (which peers can be reached), leastload.go (the decision), balancer.go (all apps
+// together). DESIGN.md has the why.
 package balancer

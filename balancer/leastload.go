@@ -8,7 +8,7 @@ const (
 	margin = 0.2 // of the median service time: what a forward must gain beyond its hop
 	// longWeight is the cost of one long-lived connection per worker, in median service times. Long-lived connections are
 	// placed by count, and a worker that is held by one is a worse choice than an idle one on a peer.
-	longWeight = 0.5
+	longWeight = 1
 )
 
 // View is all that a decision looks at: this node's workers and the peers that could take the connection.
@@ -20,6 +20,11 @@ type View struct {
 	Median time.Duration // Median service time over the nodes
 	Hop    time.Duration // Hop is what a forward costs
 	Rand   uint64        // Rand is entropy for the draws
+}
+
+// serveHere tells that no peer can do better: a local worker is idle, and no slower than most.
+func (v View) serveHere() bool {
+	return v.Local && v.Idle && smoothService(v.Self.Service, v.Median) <= v.Median
 }
 
 // Load is how busy the workers of one app on one node are.
@@ -37,7 +42,7 @@ type PeerLoad struct {
 }
 
 // Policy chooses between serving locally and forwarding. Choose returns the peer's name, or "" for a local worker. It is called
-// only with at least one of the two possible. Implementations are pure.
+// only with at least one of the two possible, and may reorder v.Peers. Implementations are pure.
 type Policy interface {
 	Choose(v View) string
 }
@@ -49,11 +54,7 @@ type LeastLoad struct{}
 // Choose implements Policy.
 // Source: Mitzenmacher, "The Power of Two Choices in Randomized Load Balancing", IEEE TPDS 2001.
 func (LeastLoad) Choose(v View) string {
-	own := smoothService(v.Self.Service, v.Median)
-	if v.Local && v.Idle && own <= v.Median {
-		return ""
-	}
-	if len(v.Peers) == 0 {
+	if v.serveHere() || len(v.Peers) == 0 {
 		return ""
 	}
 	best, bestCost := "", time.Duration(0)

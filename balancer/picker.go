@@ -17,16 +17,18 @@ type Counts struct {
 type Picker struct {
 	policy Policy
 	links  *links
+	totals *totals
 
 	mu      sync.Mutex // guards all below
 	ledger  ledger
 	peers   map[string]*peerApp
+	names   []string // of peers, sorted
 	counts  Counts
 	changed chan struct{} // closed at the next change, nil while nobody waits
 }
 
-func newPicker(policy Policy, l *links) *Picker {
-	return &Picker{policy: policy, links: l, ledger: newLedger(), peers: make(map[string]*peerApp)}
+func newPicker(policy Policy, l *links, t *totals) *Picker {
+	return &Picker{policy: policy, links: l, totals: t, ledger: newLedger(), peers: make(map[string]*peerApp)}
 }
 
 // Pick chooses a target and claims it. Errors: ErrNoTarget, ErrBusy.
@@ -34,24 +36,32 @@ func (p *Picker) Pick(info PickInfo) (PickResult, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.ledger.age(info.Now)
-	w, full := p.ledger.best(info.Tried)
+	w, stalled := p.ledger.best(info.Tried, info.Now)
 	view := View{Local: w != nil, Idle: w != nil && w.open == 0, Rand: info.Rand, Self: p.selfLoad()}
-	view.Median = medianService(view.Self.Service, p.peers)
-	if !info.LocalOnly && !(view.Idle && smoothService(view.Self.Service, view.Median) <= view.Median) {
+	view.Median = p.medianService()
+	if !info.LocalOnly && !view.serveHere() {
 		view.Hop = p.links.hop()
 		view.Peers = p.reachable(info, view.Median)
 	}
 	if w == nil && len(view.Peers) == 0 {
-		if full {
+		if stalled {
 			return PickResult{}, ErrBusy
 		}
 		return PickResult{}, ErrNoTarget
 	}
-	p.counts.Taken++
-	if name := p.policy.Choose(view); name != "" {
-		return p.claimPeer(name, info.Now), nil
+	name := p.policy.Choose(view)
+	if name == "" && w.full() {
+		return PickResult{}, ErrBusy // it will take something in a moment, or count as stalled
 	}
-	return p.result(p.ledger.claim(w, info.Now)), nil
+	p.counts.Taken++
+	p.totals.taken.Add(1)
+	if name == "" {
+		return p.result(p.ledger.claimWorker(w, info.Now)), nil
+	}
+	p.counts.Forwarded++
+	p.totals.forwarded.Add(1)
+	p.links.sent(name, info.Now)
+	return p.result(p.ledger.claimPeer(name, p.peers[name], info.Now)), nil
 }
 
 func (p *Picker) selfLoad() Load {
@@ -59,32 +69,19 @@ func (p *Picker) selfLoad() Load {
 	return Load{Ready: l.readyCount(), Open: float64(l.short), Long: float64(l.long), Service: l.measured()}
 }
 
-// reachable lists the peers that could take the connection, with their estimated load, in a stable order.
+// reachable lists the peers that could take the connection, with their estimated load, by name.
 func (p *Picker) reachable(info PickInfo, median time.Duration) []PeerLoad {
 	var out []PeerLoad
-	for name, r := range p.peers {
-		if r.report.Ready == 0 || contains(info.Tried, name) || !p.links.usable(name, info.Now) {
+	for _, name := range p.names {
+		r := p.peers[name]
+		if r.report.Ready == 0 || slices.Contains(info.Tried, name) || !p.links.usable(name, info.Now) {
 			continue
 		}
 		out = append(out, PeerLoad{Name: name, Load: Load{
 			Ready: r.report.Ready, Open: r.estimate(info.Now, median), Long: float64(r.report.Long), Service: r.report.Service,
 		}})
 	}
-	slices.SortFunc(out, func(a, b PeerLoad) int {
-		if a.Name < b.Name {
-			return -1
-		}
-		return 1
-	})
 	return out
-}
-
-func (p *Picker) claimPeer(name string, now time.Time) PickResult {
-	r := p.peers[name]
-	r.own++
-	r.sent++
-	p.counts.Forwarded++
-	return p.result(&claim{target: Target{KindPeer, name}, since: now, pending: true})
 }
 
 func (p *Picker) result(c *claim) PickResult {
@@ -100,9 +97,9 @@ func (p *Picker) taken(c *claim) {
 	if c.done || !c.pending {
 		return
 	}
-	c.pending = false
-	if c.target.Kind == KindWorker {
-		p.ledger.taken(c)
+	p.ledger.taken(c)
+	if c.peer != nil {
+		p.links.answered(c.target.ID)
 	}
 	p.notify()
 }
@@ -113,20 +110,16 @@ func (p *Picker) release(c *claim, d DoneInfo) {
 	if c.done {
 		return
 	}
-	if c.pending && c.target.Kind == KindWorker {
-		p.ledger.taken(c)
+	switch {
+	case c.peer == nil || !c.pending:
+	case d.Failed:
+		p.links.eject(c.target.ID, d.Now)
+	case d.Refused:
+		p.links.answered(c.target.ID)
 	}
-	c.done, c.pending = true, false
+	p.ledger.release(c, d)
 	p.counts.Returned++
-	if c.target.Kind == KindWorker {
-		p.ledger.release(c, d)
-	} else if r := p.peers[c.target.ID]; r != nil {
-		r.own--
-		r.done++
-		if d.Failed {
-			p.links.eject(c.target.ID, d.Now)
-		}
-	}
+	p.totals.returned.Add(1)
 	p.notify()
 }
 
@@ -146,6 +139,8 @@ func (p *Picker) SetReport(peer string, r Report, now time.Time) {
 	if s == nil {
 		s = &peerApp{}
 		p.peers[peer] = s
+		at, _ := slices.BinarySearch(p.names, peer)
+		p.names = slices.Insert(p.names, at, peer)
 	}
 	wasReady := s.report.Ready
 	s.update(r, now, p.clusterMean())
@@ -154,26 +149,44 @@ func (p *Picker) SetReport(peer string, r Report, now time.Time) {
 	}
 }
 
-// clusterMean is the mean over this node and all peers heard of open short connections per worker.
-func (p *Picker) clusterMean() float64 {
-	sum, n := float64(p.ledger.short)/float64(max(p.ledger.readyCount(), 1)), 1.0
-	for _, r := range p.peers {
-		if r.seeded {
-			sum, n = sum+r.mean, n+1
-		}
-	}
-	return sum / n
-}
-
-// Forget drops a peer that has left.
+// Forget drops a peer that has left. Claims still open on it are given back as usual.
 func (p *Picker) Forget(peer string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if r := p.peers[peer]; r != nil && r.own == 0 {
-		delete(p.peers, peer)
-	} else if r != nil {
-		r.report = Report{}
+	delete(p.peers, peer)
+	p.names = slices.DeleteFunc(p.names, func(n string) bool { return n == peer })
+}
+
+// clusterMean is the mean of open short connections per worker over this node and all peers that serve the app.
+func (p *Picker) clusterMean() float64 {
+	sum, n := 0.0, 0.0
+	if ready := p.ledger.readyCount(); ready > 0 {
+		sum, n = float64(p.ledger.short)/float64(ready), 1
 	}
+	for _, name := range p.names {
+		if r := p.peers[name]; r.seeded {
+			sum, n = sum+r.mean, n+1
+		}
+	}
+	return sum / max(n, 1)
+}
+
+// medianService is the median (of an even number the lower one) of the service times that this node and its peers have measured, or the seed.
+func (p *Picker) medianService() time.Duration {
+	all := make([]time.Duration, 0, 1+len(p.names))
+	if d := p.ledger.measured(); d > 0 {
+		all = append(all, d)
+	}
+	for name, r := range p.peers {
+		if r.report.Ready > 0 && r.report.Service > 0 && p.links.heard(name) {
+			all = append(all, r.report.Service)
+		}
+	}
+	if len(all) == 0 {
+		return serviceSeed
+	}
+	slices.Sort(all)
+	return all[(len(all)-1)/2]
 }
 
 // Local returns this node's own load for the report to the peers.
@@ -181,11 +194,7 @@ func (p *Picker) Local(now time.Time) Report {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.ledger.age(now)
-	r := Report{Ready: p.ledger.readyCount(), Outstanding: p.ledger.short, Long: p.ledger.long}
-	if p.ledger.samples > 0 {
-		r.Service = p.ledger.measured()
-	}
-	return r
+	return Report{Ready: p.ledger.readyCount(), Outstanding: p.ledger.short, Long: p.ledger.long, Service: p.ledger.measured()}
 }
 
 // Open returns the number of claims open on one worker (count).
@@ -206,7 +215,8 @@ func (p *Picker) Counts() Counts {
 }
 
 // Changed returns a channel that is closed at the next change that may make a difference to a waiting caller: a worker became
-// ready, took a connection or finished one, or a peer became ready.
+// ready, took a connection or finished one, or a peer became ready or was heard again. An ejection that ends makes no change: look again
+// now and then.
 func (p *Picker) Changed() <-chan struct{} {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -214,6 +224,12 @@ func (p *Picker) Changed() <-chan struct{} {
 		p.changed = make(chan struct{})
 	}
 	return p.changed
+}
+
+func (p *Picker) wake() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.notify()
 }
 
 // notify wakes whoever waits on Changed. The lock is held.

@@ -2,7 +2,6 @@ package balancer
 
 import (
 	"math"
-	"slices"
 	"time"
 )
 
@@ -15,16 +14,20 @@ type peerApp struct {
 	receivedAt time.Time // local receipt: no clock synchronisation needed
 	mean       float64   // smoothed Outstanding per ready worker
 	seeded     bool
-	own        int // connections of ours open there
+	own        int // short connections of ours open there
 	sent       int // sent since the report
-	done       int // finished since the report
+	done       int // short ones finished since the report
 }
 
-// update takes a new report in. clusterMean seeds the mean of a peer heard for the first time.
+// update takes a new report in. clusterMean seeds the mean of a peer that begins to serve, for the first time or again.
 func (p *peerApp) update(r Report, at time.Time, clusterMean float64) {
 	p.report, p.receivedAt = r, at
 	p.sent, p.done = 0, 0
-	perWorker := float64(r.Outstanding) / float64(max(r.Ready, 1))
+	if r.Ready == 0 {
+		p.mean, p.seeded = 0, false
+		return
+	}
+	perWorker := float64(r.Outstanding) / float64(r.Ready)
 	if !p.seeded {
 		p.mean, p.seeded = clusterMean, true
 	}
@@ -39,18 +42,6 @@ func (p *peerApp) estimate(now time.Time, median time.Duration) float64 {
 	age := max(now.Sub(p.receivedAt), 0)
 	faded := mean + (float64(p.report.Outstanding)-mean)*math.Exp(-float64(age)/float64(max(median, time.Microsecond)))
 	return max(float64(p.own), faded+float64(p.sent)-float64(p.done), 0)
-}
-
-// medianService is the median of the service times of this node and of every peer that reports one.
-func medianService(self time.Duration, peers map[string]*peerApp) time.Duration {
-	all := []time.Duration{self}
-	for _, p := range peers {
-		if p.report.Ready > 0 && p.report.Service > 0 {
-			all = append(all, p.report.Service)
-		}
-	}
-	slices.Sort(all)
-	return all[len(all)/2]
 }
 
 // smoothService is the service time to reckon with: the median while a node is within 1.5 times of it, so that noise does not

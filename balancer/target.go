@@ -44,7 +44,7 @@ type DoneInfo struct {
 }
 
 // Worker is a local worker that may be chosen. Window is the number of connections that may be offered to it and not yet
-// taken (count); an offer to a Node worker cannot be revoked, so the window bounds what waits behind a blocked event loop.
+// taken (count, 0 = no bound); an offer to a Node worker cannot be revoked, so the window bounds what waits behind a blocked event loop.
 type Worker struct {
 	ID     string
 	Window int

@@ -60,7 +60,7 @@ type self struct {
 	addr    string // advertised peer address
 	cores   int
 	started time.Time
-	founder bool // it founded its cluster at this start
+	founder bool     // it founded its cluster at this start
 	key     *mux.Key // nil = insecure
 	made    bool     // the key is new
 	join    []string // addresses to join by

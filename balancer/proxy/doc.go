@@ -15,5 +15,5 @@
 //
 // Read server.go (apps, listeners, counters), listener.go (accept), place.go (the life of one connection until it is taken),
 // handoff.go (to a local worker), forward.go (to a peer), ingress.go (from a peer), preamble.go (what the two say to each other),
-// relay.go and splice_linux.go (bytes), track_linux.go (when a connection that was handed off has ended).
+// relay.go and splice_linux.go (bytes), grumble.go (log lines), track_linux.go (when a connection that was handed off has ended).
 package proxy

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"os"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -11,23 +12,15 @@ import (
 	"meshnode/balancer"
 )
 
-// handOff passes c to a worker that takes sockets. A client's own socket is passed as it is; for a forwarded connection the worker
-// gets one end of a socket pair, and the other is relayed to the peer.
+// handOff passes a client's own socket to a worker that takes sockets.
 func (s *Server) handOff(c *conn, r balancer.PickResult, w Worker) bool {
-	if c.stream != nil {
-		return s.handOffPair(c, r, w)
-	}
 	err := w.Offer(c.key, c.fd, noRemote, func(o Outcome) {
 		if o == Accepted {
-			s.stats.handedOff.Add(1)
-			r.Taken()
-			// Before our own descriptor is closed: until then the kernel keeps the socket, so its end cannot be missed.
-			s.tracker.track(r.Target.ID, c.fd, func() {
-				r.Done(balancer.DoneInfo{Now: time.Now()})
-				c.end()
-			})
-			unix.Close(c.fd)
+			s.handedOff(c, r)
 			return
+		}
+		if o == Lost { // its time went by while it waited behind a worker that is gone now
+			c.until = time.Now().Add(patience)
 		}
 		c.again(r, false)
 		s.later(c)
@@ -39,39 +32,84 @@ func (s *Server) handOff(c *conn, r balancer.PickResult, w Worker) bool {
 	return true
 }
 
-// later places c anew from a goroutine of its own: outcomes arrive where nothing may block.
-func (s *Server) later(c *conn) { s.wg.Go(func() { s.place(c) }) }
+// handedOff notes that a worker has the client's socket. It does not block.
+func (s *Server) handedOff(c *conn, r balancer.PickResult) {
+	s.stats.handedOff.Add(1)
+	r.Taken()
+	c.leaveRoom()
+	fd := c.fd
+	// Before our own descriptor is closed: until then the kernel keeps the socket, so its end cannot be missed.
+	s.tracker.track(r.Target.ID, fd, func() {
+		c.end()
+		r.Done(balancer.DoneInfo{Now: time.Now()})
+	})
+	unix.Close(fd)
+}
 
+// handOffPair serves a forwarded connection with a worker that takes sockets: the worker gets one end of a socket pair, the other is
+// relayed to the peer. It blocks to the end of the connection. A worker that is busy keeps the peer waiting, who is told; without an outcome
+// in the end the peer is refused.
 func (s *Server) handOffPair(c *conn, r balancer.PickResult, w Worker) bool {
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
 	if err != nil {
-		c.again(r, false)
+		r.Done(balancer.DoneInfo{Now: time.Now(), Refused: true})
 		c.refuse(err)
 		return true
 	}
+	outcome, settled := make(chan Outcome, 1), new(atomic.Bool)
 	err = w.Offer(c.key, fds[1], c.client, func(o Outcome) {
-		unix.Close(fds[1])
-		if o != Accepted {
-			unix.Close(fds[0])
-			c.again(r, false)
-			s.later(c)
+		if settled.CompareAndSwap(false, true) {
+			outcome <- o
 			return
 		}
-		s.stats.handedOff.Add(1)
-		r.Taken()
-		s.wg.Go(func() { // not spawn: nothing may block here
-			s.relays <- struct{}{}
-			defer func() { <-s.relays }()
-			s.relayPair(c, r, fds[0])
-		})
+		// The peer was refused meanwhile and the pair is closed. An offer cannot be revoked, so the claim ends only here.
+		r.Done(balancer.DoneInfo{Now: time.Now(), Refused: true})
 	})
+	unix.Close(fds[1]) // a message that was sent holds the socket
 	if err != nil {
 		unix.Close(fds[0])
-		unix.Close(fds[1])
 		c.again(r, false)
 		return false
 	}
-	return true
+	switch s.outcome(c, outcome, settled) {
+	case 0:
+		unix.Close(fds[0])
+		c.refuse(balancer.ErrBusy)
+		return true
+	case Accepted:
+		s.stats.handedOff.Add(1)
+		r.Taken()
+		s.relayPair(c, r, fds[0])
+		return true
+	default:
+		unix.Close(fds[0])
+		c.again(r, false)
+		return false
+	}
+}
+
+// outcome waits for the worker's answer; 0 means that none came, and none will come through the channel. When the worker does not answer
+// at once, the peer is told that its connection is queued, once, and from then on waits as long as a client would.
+func (s *Server) outcome(c *conn, outcome <-chan Outcome, settled *atomic.Bool) Outcome {
+	t := time.NewTimer(queuedAfter)
+	defer t.Stop()
+	for {
+		select {
+		case o := <-outcome:
+			return o
+		case <-t.C:
+			if c.queue() {
+				t.Reset(time.Until(c.until))
+				continue
+			}
+		case <-s.closing:
+		}
+		break
+	}
+	if settled.CompareAndSwap(false, true) {
+		return 0
+	}
+	return <-outcome
 }
 
 // relayPair answers the peer and relays between its stream and our end of the worker's socket pair.
@@ -87,42 +125,51 @@ func (s *Server) relayPair(c *conn, r balancer.PickResult, fd int) {
 	s.accepted(c, r, wc)
 }
 
-// dialWorker connects c to a worker that does not take sockets, and relays.
-func (s *Server) dialWorker(c *conn, r balancer.PickResult, w Worker) {
-	ctx, cancel := context.WithTimeout(context.Background(), dialLimit)
+// dialWorker connects c to a worker that does not take sockets, and relays; false means that the worker did not accept.
+func (s *Server) dialWorker(c *conn, r balancer.PickResult, w Worker) bool {
+	limit := dialLimit
+	if c.stream != nil {
+		limit = max(time.Until(c.until), 0)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	wc, err := w.Dial(ctx)
 	cancel()
 	if err != nil {
 		c.again(r, false)
-		s.place(c)
-		return
+		return false
 	}
 	r.Taken()
 	if c.stream != nil {
 		s.accepted(c, r, wc)
-		return
+	} else {
+		s.join(c, r, wc)
 	}
+	return true
+}
+
+// join relays between the client's own socket and the target that took it, until the end.
+func (s *Server) join(c *conn, r balancer.PickResult, target net.Conn) {
 	client, err := c.socket()
 	if err != nil {
-		wc.Close()
-		r.Done(balancer.DoneInfo{Now: time.Now(), Refused: true})
-		c.end()
-		return
+		s.log.Warn("a connection was lost", "app", c.app, "err", err)
+		target.Close()
+	} else {
+		s.relay(client, target)
 	}
-	s.relay(client, wc)
-	r.Done(balancer.DoneInfo{Now: time.Now()})
-	c.end()
+	c.end() // before the claim: whoever waits for the last claim finds all counted
+	r.Done(balancer.DoneInfo{Now: time.Now(), Refused: err != nil})
 }
 
 // accepted tells the peer that its connection is served, and relays until the end.
 func (s *Server) accepted(c *conn, r balancer.PickResult, wc net.Conn) {
-	if c.answer(answerAccepted) {
+	told := c.answer(answerAccepted)
+	if told {
 		s.stats.forwardedIn.Add(1)
 		s.relay(c.stream, wc)
 	} else { // the peer gave up waiting and went elsewhere; nothing was sent
 		wc.Close()
 		c.stream.Close()
 	}
-	r.Done(balancer.DoneInfo{Now: time.Now()})
 	c.end()
+	r.Done(balancer.DoneInfo{Now: time.Now(), Refused: !told})
 }

@@ -7,24 +7,37 @@ import (
 	"meshnode/balancer"
 )
 
-// ServeForwards accepts the streams of peers until the listener is closed. Each carries one connection, which is served here or refused: it
-// is never forwarded again.
+// greetings bounds the streams of peers whose preamble is awaited (count); further ones wait unaccepted.
+const greetings = 1024
+
+// ServeForwards accepts the streams of peers until the listener or the server is closed (then ErrClosed). Each carries one connection, which
+// is served here or refused: it is never forwarded again.
 func (s *Server) ServeForwards(ln net.Listener) error {
+	awaited := make(chan struct{}, greetings)
 	for {
 		stream, err := ln.Accept()
 		if err != nil {
 			return err
 		}
-		if !s.hold(stream) {
+		select {
+		case awaited <- struct{}{}:
+		case <-s.closing:
+		}
+		if !s.start(func() { s.ingress(stream, func() { <-awaited }) }) {
+			stream.Close()
 			return ErrClosed
 		}
-		s.wg.Go(func() { s.ingress(stream) })
 	}
 }
 
-func (s *Server) ingress(stream net.Conn) {
+func (s *Server) ingress(stream net.Conn, greeted func()) {
+	if !s.hold(stream) {
+		greeted()
+		return
+	}
 	_ = stream.SetDeadline(time.Now().Add(ingressLimit))
 	p, err := readPreamble(stream)
+	greeted()
 	if err != nil {
 		s.log.Debug("forward without a valid preamble", "addr", stream.RemoteAddr(), "err", err)
 		s.release(stream)
@@ -34,12 +47,27 @@ func (s *Server) ingress(stream net.Conn) {
 	delete(s.conns, stream) // owned by the placing from here on
 	s.mu.Unlock()
 	s.stats.accepted.Add(1)
-	c := &conn{s: s, app: p.App, key: p.Key, fd: -1, stream: stream, client: p.Client, since: time.Now()}
-	if c.picker = s.o.Balancer.Lookup(p.App); c.picker == nil {
+	c := &conn{s: s, app: p.App, key: p.Key, fd: -1, stream: stream, client: p.Client, until: time.Now().Add(ingressPatience), detached: true}
+	switch c.picker = s.o.Balancer.Lookup(p.App); {
+	case c.picker == nil:
 		c.refuse(balancer.ErrNoTarget)
-		return
+	case !c.takeRoom():
+		s.stats.stopped.Add(1)
+		c.refuse(errNoRoom)
+	default:
+		s.place(c)
 	}
-	s.place(c)
+}
+
+// queue tells the peer that a busy worker has its connection before it, the first time; false means that it was told, and the time it was
+// given is over, or that it is gone.
+func (c *conn) queue() bool {
+	if c.queued {
+		return time.Until(c.until) > 0
+	}
+	c.queued = true
+	c.until = time.Now().Add(patience)
+	return c.answer(answerQueued)
 }
 
 // answer tells the peer; false means that it is gone.

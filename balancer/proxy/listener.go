@@ -12,21 +12,23 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
-
-	"meshnode/balancer"
 )
+
+// drainBacklog is how many connections are taken from the backlog of a listener that stops (count): all that the kernel keeps by
+// default. Without a bound a busy listener would never end.
+const drainBacklog = 4096
 
 // listener accepts the connections of one address of one app.
 type listener struct {
 	s      *Server
 	app    string
 	key    string
-	picker *balancer.Picker
 	file   *os.File // the listening socket; Go's own listeners do not let others wait on their descriptor
 	raw    syscall.RawConn
 	bound  netip.AddrPort
 	ending atomic.Bool
 	once   sync.Once
+	dry    time.Time // since when connections were refused for want of a target, zero after one that was not; accept's
 }
 
 func openListener(s *Server, id listenerID, network, addr string) (*listener, error) {
@@ -47,8 +49,7 @@ func openListener(s *Server, id listenerID, network, addr string) (*listener, er
 		file.Close()
 		return nil, err
 	}
-	return &listener{s: s, app: id.app, key: id.key, picker: s.o.Balancer.Picker(id.app), file: file, raw: raw,
-		bound: ln.Addr().(*net.TCPAddr).AddrPort()}, nil
+	return &listener{s: s, app: id.app, key: id.key, file: file, raw: raw, bound: ln.Addr().(*net.TCPAddr).AddrPort()}, nil
 }
 
 // duplicate returns the listening socket as a file that the poller can wait on.
@@ -74,22 +75,39 @@ func duplicate(ln *net.TCPListener) (*os.File, error) {
 // accept serves until stop. Connections are taken as bare descriptors, without Go's poller: most are passed on to a worker at once.
 func (l *listener) accept() {
 	defer l.file.Close()
-	for {
+	for left := drainBacklog; left > 0; {
 		fd, client, err := l.accept4()
+		if l.ending.Load() {
+			left--
+		}
 		switch {
 		case err == nil:
 			l.s.stats.accepted.Add(1)
-			l.s.place(&conn{s: l.s, app: l.app, key: l.key, picker: l.picker, fd: fd, client: client, since: time.Now()})
-		case l.ending.Load():
-			return
-		case errors.Is(err, os.ErrClosed):
-			return
+			l.serve(fd, client)
 		case transient(err):
+		case l.ending.Load() || errors.Is(err, os.ErrClosed):
+			return
 		default:
 			// Most likely no free descriptor. The backlog holds the clients; those that are being served go on.
 			l.s.grumble.warn(l.s.log, "accept failed", "app", l.app, "addr", l.bound, "err", err)
 			l.pause()
 		}
+	}
+}
+
+// serve places a connection. What waits for a target is bounded for all of a listener's connections together: those behind one that
+// was refused do not wait as long again, one after the other, but are refused at once until there is a target.
+func (l *listener) serve(fd int, client netip.AddrPort) {
+	now := time.Now()
+	c := &conn{s: l.s, app: l.app, key: l.key, picker: l.s.o.Balancer.Picker(l.app), fd: fd, client: client, until: now.Add(patience)}
+	if !l.dry.IsZero() {
+		c.until = l.dry.Add(patience)
+	}
+	switch {
+	case l.s.place(c):
+		l.dry = time.Time{}
+	case l.dry.IsZero():
+		l.dry = now
 	}
 }
 

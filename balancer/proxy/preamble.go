@@ -8,10 +8,11 @@ import (
 	"net/netip"
 )
 
-// Answers to a forward.
+// Answers to a forward. Queued comes before one of the others: somebody is there, and a busy worker will say.
 const (
 	answerAccepted byte = 1
 	answerRefused  byte = 2
+	answerQueued   byte = 3
 )
 
 // errPeerRefused means that the peer is well and has no worker free for this connection.

@@ -27,31 +27,46 @@ func (s *Server) relay(a, b net.Conn) {
 		return
 	}
 	var back sync.WaitGroup
-	back.Go(func() { half(a, b) })
-	half(b, a)
+	back.Go(func() { s.half(a, b) })
+	s.half(b, a)
 	back.Wait()
 	s.release(a)
 	s.release(b)
 }
 
 // half moves src's bytes to dst, then closes dst for writing. An error ends both connections, as a reset where the kernel allows.
-func half(dst, src net.Conn) {
-	err := transfer(dst, src)
+func (s *Server) half(dst, src net.Conn) {
+	err := s.transfer(dst, src)
 	if err == nil {
 		if w, ok := dst.(interface{ CloseWrite() error }); ok && w.CloseWrite() == nil {
 			return
 		}
 	}
 	for _, c := range []net.Conn{dst, src} {
-		if t, ok := c.(*net.TCPConn); ok && err != nil {
-			_ = t.SetLinger(0)
+		if err != nil {
+			abort(c)
 		}
 		c.Close()
 	}
 }
 
+// abort closes the TCP connection below c so that the other side sees a reset. A TLS connection would say goodbye first, and the other
+// side would take the failure for an orderly end.
+func abort(c net.Conn) {
+	for {
+		n, ok := c.(interface{ NetConn() net.Conn })
+		if !ok {
+			break
+		}
+		c = n.NetConn()
+	}
+	if t, ok := c.(interface{ SetLinger(sec int) error }); ok && t.SetLinger(0) == nil {
+		c.Close()
+	}
+}
+
 // transfer copies src to dst until the end of src (then nil) or an error.
-func transfer(dst, src net.Conn) error {
+func (s *Server) transfer(dst, src net.Conn) error {
 	rs, ok := raw(src)
 	if !ok {
 		return copyBuffered(dst, src)
@@ -67,7 +82,7 @@ func transfer(dst, src net.Conn) error {
 			full = 0
 		} else if full++; kernel && full >= bulkAfter {
 			full = 0
-			if end, err := moveBulk(rd, rs); end || err != nil {
+			if end, err := s.pipes.moveBulk(rd, rs); end || err != nil {
 				return err
 			}
 		}
@@ -76,15 +91,12 @@ func transfer(dst, src net.Conn) error {
 
 // raw returns the kernel socket below a connection; a TLS connection has none that could be used.
 func raw(c net.Conn) (syscall.RawConn, bool) {
-	switch c := c.(type) {
-	case *net.TCPConn:
-		r, err := c.SyscallConn()
-		return r, err == nil
-	case *net.UnixConn:
-		r, err := c.SyscallConn()
-		return r, err == nil
+	k, ok := c.(syscall.Conn)
+	if !ok {
+		return nil, false
 	}
-	return nil, false
+	r, err := k.SyscallConn()
+	return r, err == nil
 }
 
 var buffers = sync.Pool{New: func() any { return new([bufferSize]byte) }}

@@ -23,6 +23,12 @@ const (
 	keepAlive    = 15 * time.Second       // TCP keep-alive of relayed connections
 	acceptPause  = 50 * time.Millisecond  // pause of accepting after an error such as no free descriptor
 	ingressLimit = 5 * time.Second        // how long a peer may take to send its preamble
+	lookAgain    = 100 * time.Millisecond // how often a waiting connection asks anew: an ejection that ends makes no event
+	// ingressPatience is how long a forwarded connection waits for a worker with room before the peer is refused, and queuedAfter how long
+	// one that was offered waits until the peer is told so. Together they stay below answerLimit: a busy node says that it is busy, and is
+	// not mistaken for a dead one.
+	ingressPatience = 150 * time.Millisecond
+	queuedAfter     = 50 * time.Millisecond
 )
 
 // Outcome is what a worker made of a connection that was offered to it.
@@ -39,8 +45,9 @@ const (
 type Worker interface {
 	// Passes reports whether the worker takes sockets (Offer); otherwise it is dialed (Dial).
 	Passes() bool
-	// Offer passes a socket for the listener key. The descriptor stays the caller's. outcome is called exactly once unless an error is
-	// returned. remote, if valid, is the client's address where the socket's own peer is not the client.
+	// Offer passes a socket for the listener key. The descriptor stays the caller's, and need not outlive the call. outcome is called exactly
+	// once unless an error is returned; it does not block. remote, if valid, is the client's address where the socket's own peer is not
+	// the client.
 	Offer(key string, fd int, remote netip.AddrPort, outcome func(Outcome)) error
 	// Dial connects to the worker.
 	Dial(ctx context.Context) (net.Conn, error)
@@ -62,10 +69,13 @@ type Server struct {
 	log     hclog.Logger
 	tracker *tracker
 	relays  chan struct{} // one token for each relay
+	pipes   pipes
 	wg      sync.WaitGroup
 	closing chan struct{}
 	stats   counters
 	grumble grumble
+
+	opening sync.Mutex // held while a listener is opened
 
 	mu        sync.Mutex // guards all below
 	workers   map[string]Worker
@@ -90,6 +100,7 @@ type Stats struct {
 	ForwardedIn  uint64 // ForwardedIn is the number of connections that came from peers and were taken.
 	Refused      uint64 // Refused connections: reset, because nobody could serve them
 	Retried      uint64 // Retried is how often a target did not take a connection and another was asked.
+	Stopped      uint64 // Stopped is how often a connection found no room among the relays, and waited or was refused.
 }
 
 // New returns a Server with no listeners. Where the kernel cannot tell when a socket has ended (see track_linux.go), a connection
@@ -101,6 +112,7 @@ func New(o Options) *Server {
 		o.Relays = relayLimit()
 	}
 	s.relays = make(chan struct{}, o.Relays)
+	s.pipes = make(pipes, pipesKept)
 	t, err := newTracker(s.log)
 	if err != nil {
 		s.log.Warn("cannot see when handed-off connections end; balancing counts only connections not yet taken", "err", err)
@@ -113,7 +125,7 @@ func New(o Options) *Server {
 func (s *Server) Stats() Stats {
 	c := &s.stats
 	out := Stats{Closed: c.closed.Load(), HandedOff: c.handedOff.Load(), ForwardedOut: c.forwardedOut.Load(),
-		ForwardedIn: c.forwardedIn.Load(), Refused: c.refused.Load(), Retried: c.retried.Load()}
+		ForwardedIn: c.forwardedIn.Load(), Refused: c.refused.Load(), Retried: c.retried.Load(), Stopped: c.stopped.Load()}
 	out.Accepted = c.accepted.Load() // after closed, so that Open is never negative
 	out.Open = out.Accepted - out.Closed
 	return out
@@ -147,22 +159,42 @@ var ErrClosed = errors.New("the data path is closed")
 // that was bound. key names the listener to the app's workers and on every node. A second call with the same app and key returns the first call's address.
 // Errors: syscall.EADDRINUSE and the like, wrapped.
 func (s *Server) Listen(app, key, network, addr string) (netip.AddrPort, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	// One at a time, without the lock of the data path: a name may have to be resolved.
+	s.opening.Lock()
+	defer s.opening.Unlock()
 	id := listenerID{app, key}
-	if l := s.listeners[id]; l != nil {
+	s.mu.Lock()
+	l := s.listeners[id]
+	s.mu.Unlock()
+	if l != nil {
 		return l.bound, nil
 	}
-	if s.closed {
-		return netip.AddrPort{}, ErrClosed
-	}
-	l, err := openListener(s, listenerID{app, key}, network, addr)
+	l, err := openListener(s, id, network, addr)
 	if err != nil {
 		return netip.AddrPort{}, fmt.Errorf("listen on %s for %s: %w", addr, app, err)
 	}
+	if !s.start(l.accept) {
+		l.file.Close()
+		return netip.AddrPort{}, ErrClosed
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.listeners[id] = l
-	s.wg.Go(l.accept)
+	if s.closed {
+		l.stop()
+	}
 	return l.bound, nil
+}
+
+// start runs f in a goroutine that Close waits for; false means that the server is closed, and f does not run.
+func (s *Server) start(f func()) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return false
+	}
+	s.wg.Go(f)
+	return true
 }
 
 // Unlisten closes an app's listener after what waits in its backlog was served; "" closes all of the app's.
@@ -204,7 +236,8 @@ func (s *Server) StopAccepting() {
 	}
 }
 
-// Close stops accepting, cuts every connection whose bytes cross this node, and waits until all is given back.
+// Close stops accepting, cuts every connection whose bytes cross this node, and waits until their claims are given back. Sockets that were
+// handed off go on, uncounted. An offer that its worker has not answered ends with the worker: end the workers first.
 func (s *Server) Close() error {
 	s.StopAccepting()
 	s.mu.Lock()
@@ -215,11 +248,13 @@ func (s *Server) Close() error {
 	s.closed = true
 	close(s.closing)
 	for c := range s.conns {
+		abort(c) // an orderly end would pass for a whole answer
 		c.Close()
 	}
 	s.mu.Unlock()
 	s.wg.Wait()
 	s.tracker.close()
+	s.pipes.close()
 	return nil
 }
 
@@ -240,22 +275,4 @@ func (s *Server) release(c net.Conn) {
 	delete(s.conns, c)
 	s.mu.Unlock()
 	c.Close()
-}
-
-// grumble lets one line a second through.
-type grumble struct {
-	mu   sync.Mutex
-	last time.Time
-	held int
-}
-
-func (g *grumble) warn(log hclog.Logger, msg string, kv ...any) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if time.Since(g.last) < time.Second {
-		g.held++
-		return
-	}
-	log.Warn(msg, append(kv, "count", g.held+1)...)
-	g.last, g.held = time.Now(), 0
 }

@@ -15,11 +15,11 @@ const (
 type pipe struct{ r, w int }
 
 // pipes keeps idle pipes. One that does not fit is closed, so descriptors are bounded by the flows that are bulk this moment.
-var pipes = make(chan pipe, pipesKept)
+type pipes chan pipe
 
-func takePipe() (pipe, error) {
+func (k pipes) take() (pipe, error) {
 	select {
-	case p := <-pipes:
+	case p := <-k:
 		return p, nil
 	default:
 	}
@@ -32,10 +32,18 @@ func takePipe() (pipe, error) {
 }
 
 // keep takes an empty pipe back.
-func (p pipe) keep() {
+func (k pipes) keep(p pipe) {
 	select {
-	case pipes <- p:
+	case k <- p:
 	default:
+		p.close()
+	}
+}
+
+// close closes the idle pipes, once nobody takes any.
+func (k pipes) close() {
+	close(k)
+	for p := range k {
 		p.close()
 	}
 }
@@ -47,22 +55,19 @@ func (p pipe) close() {
 
 // moveBulk moves bytes inside the kernel while they come in bulk, and returns when the flow thins out: then small copies are cheaper, and
 // an idle connection should hold no pipe. end is set at the end of src. Without a pipe to be had it does nothing.
-func moveBulk(dst, src syscall.RawConn) (end bool, err error) {
-	p, err := takePipe()
+func (k pipes) moveBulk(dst, src syscall.RawConn) (end bool, err error) {
+	p, err := k.take()
 	if err != nil {
 		return false, nil
 	}
 	for {
 		n, err := spliceIn(p, src)
 		switch {
-		case err == unix.EAGAIN:
-			p.keep()
-			return false, nil
-		case err == unix.EINVAL: // this kind of socket cannot be spliced
-			p.keep()
+		case err == unix.EAGAIN, err == unix.EINVAL: // nothing there now; or this kind of socket cannot be spliced
+			k.keep(p)
 			return false, nil
 		case err != nil || n == 0:
-			p.keep()
+			k.keep(p)
 			return n == 0 && err == nil, err
 		}
 		if err := spliceOut(dst, p, n); err != nil {
@@ -70,7 +75,7 @@ func moveBulk(dst, src syscall.RawConn) (end bool, err error) {
 			return false, err
 		}
 		if n < bufferSize {
-			p.keep()
+			k.keep(p)
 			return false, nil
 		}
 	}

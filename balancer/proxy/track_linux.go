@@ -23,6 +23,8 @@ const (
 	diagCookieOffset = 44
 	diagReceive      = 8 << 20 // bytes of notifications that may wait for us
 	resyncEvery      = 15 * time.Second
+	resyncSoon       = 100 * time.Millisecond // after notifications were dropped
+	resyncAgain      = time.Second            // after that
 	// allButDead are the states in which a socket still is somebody's: all but TIME_WAIT, CLOSE and NEW_SYN_RECV.
 	allButDead = ^uint32(1<<6|1<<7|1<<12) & 0xfff
 )
@@ -39,13 +41,15 @@ type tracker struct {
 	conn *netlink.Conn
 	wg   sync.WaitGroup
 	stop chan struct{}
+	lost chan struct{} // tells sweep that notifications were dropped
 
-	mu    sync.Mutex
-	socks map[uint64]tracked
+	mu     sync.Mutex // guards all below
+	socks  map[uint64]tracked
+	closed bool
 }
 
 func newTracker(log hclog.Logger) (*tracker, error) {
-	t := &tracker{log: log, socks: make(map[uint64]tracked), stop: make(chan struct{})}
+	t := &tracker{log: log, socks: make(map[uint64]tracked), stop: make(chan struct{}), lost: make(chan struct{}, 1)}
 	c, err := netlink.Dial(unix.NETLINK_SOCK_DIAG, nil)
 	if err != nil {
 		return t, err
@@ -64,7 +68,7 @@ func newTracker(log hclog.Logger) (*tracker, error) {
 }
 
 // track calls over once when the socket behind fd has ended for good, or its owner was dropped. The caller still holds fd, so the
-// end lies ahead. Without the kernel's help it calls over at once.
+// end lies ahead. Without the kernel's help, and once the tracker is closed, it calls over at once.
 func (t *tracker) track(owner string, fd int, over func()) {
 	if t.conn == nil {
 		over()
@@ -76,8 +80,14 @@ func (t *tracker) track(owner string, fd int, over func()) {
 		return
 	}
 	t.mu.Lock()
-	t.socks[cookie] = tracked{owner, over}
+	closed := t.closed
+	if !closed {
+		t.socks[cookie] = tracked{owner, over}
+	}
 	t.mu.Unlock()
+	if closed {
+		over()
+	}
 }
 
 // dropOwner ends all that a dead worker had.
@@ -101,16 +111,23 @@ func (t *tracker) finish(match func(uint64, tracked) bool) {
 	}
 }
 
-// listen takes the kernel's notifications. When they came faster than we read, the kernel dropped some and says so: then the whole
-// table is compared.
+// listen takes the kernel's notifications. When they came faster than we read, the kernel dropped some and says so, once until all that
+// waited was read. Hence reading goes on at once, and the table is compared later, by sweep.
 func (t *tracker) listen() {
 	for {
 		msgs, err := t.conn.Receive()
 		if err != nil {
-			if !errors.Is(err, syscall.ENOBUFS) {
+			if t.isClosed() {
 				return
 			}
-			t.resync()
+			if !errors.Is(err, syscall.ENOBUFS) {
+				t.log.Warn("the kernel's notifications of ended connections have ended; their claims are given back late", "err", err)
+				return
+			}
+			select {
+			case t.lost <- struct{}{}:
+			default: // sweep knows
+			}
 			continue
 		}
 		for _, m := range msgs {
@@ -129,13 +146,19 @@ func (t *tracker) listen() {
 	}
 }
 
+func (t *tracker) isClosed() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.closed
+}
+
 func cookieOf(msg []byte) uint64 {
 	lo := binary.NativeEndian.Uint32(msg[diagCookieOffset:])
 	hi := binary.NativeEndian.Uint32(msg[diagCookieOffset+4:])
 	return uint64(hi)<<32 | uint64(lo)
 }
 
-// sweep compares the whole table now and then, in case a notification was lost without a word.
+// sweep compares the whole table after notifications were dropped, and now and then in case they were dropped without a word.
 func (t *tracker) sweep() {
 	tick := time.NewTicker(resyncEvery)
 	defer tick.Stop()
@@ -143,29 +166,53 @@ func (t *tracker) sweep() {
 		select {
 		case <-tick.C:
 			t.resync()
+		case <-t.lost:
+			// Soon, for most; and again when what came meanwhile has surely been read.
+			if !t.resyncAfter(resyncSoon) || !t.resyncAfter(resyncAgain) {
+				return
+			}
 		case <-t.stop:
 			return
 		}
 	}
 }
 
-// resync ends every tracked socket that the kernel does not have any more.
+// resyncAfter waits and then compares; false means that the tracker was closed.
+func (t *tracker) resyncAfter(d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		t.resync()
+		return true
+	case <-t.stop:
+		return false
+	}
+}
+
+// resync ends every tracked socket that the kernel does not have any more. The kernel lists sockets in pieces, and one may fall between two when
+// others come and go: what is missing has to be missing twice.
 func (t *tracker) resync() {
 	t.mu.Lock()
-	before := make(map[uint64]bool, len(t.socks))
+	missing := make(map[uint64]bool, len(t.socks))
 	for c := range t.socks {
-		before[c] = true
+		missing[c] = true
 	}
 	t.mu.Unlock()
-	if len(before) == 0 {
-		return
+	for range 2 {
+		if len(missing) == 0 {
+			return
+		}
+		alive, err := dump()
+		if err != nil {
+			t.log.Warn("cannot list sockets", "err", err)
+			return
+		}
+		for c := range alive {
+			delete(missing, c)
+		}
 	}
-	alive, err := dump()
-	if err != nil {
-		t.log.Warn("cannot list sockets", "err", err)
-		return
-	}
-	t.finish(func(c uint64, _ tracked) bool { return before[c] && !alive[c] })
+	t.finish(func(c uint64, _ tracked) bool { return missing[c] })
 }
 
 // dump returns the cookies of all TCP sockets in this network namespace.
@@ -195,6 +242,9 @@ func dump() (map[uint64]bool, error) {
 
 // close ends the tracking; sockets still tracked count as over.
 func (t *tracker) close() {
+	t.mu.Lock()
+	t.closed = true
+	t.mu.Unlock()
 	close(t.stop)
 	if t.conn != nil {
 		t.conn.Close()

@@ -35,12 +35,14 @@ type Sampler struct {
 	mu    sync.Mutex
 	busy  float64
 	total cpuTime
+	at    time.Time // of total
 	procs map[int]process
 }
 
 type cpuTime struct{ busy, all uint64 }
 
 type process struct {
+	start uint64 // tells a process from a later one with its number
 	ticks uint64
 	at    time.Time
 	usage Usage
@@ -84,11 +86,12 @@ func (s *Sampler) sample(now time.Time) {
 	total := s.cpu()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if d := total.all - s.total.all; s.total.all > 0 && d > 0 {
-		share := float64(total.busy-s.total.busy) / float64(d)
-		s.busy += (share - s.busy) * (1 - math.Exp2(-float64(Every)/float64(halfLife)))
+	// The kernel's idle counts may step back a little, and then so may the sum.
+	if s.total.all > 0 && total.all > s.total.all && total.busy >= s.total.busy {
+		share := min(1, float64(total.busy-s.total.busy)/float64(total.all-s.total.all))
+		s.busy += (share - s.busy) * (1 - math.Exp2(-float64(now.Sub(s.at))/float64(halfLife)))
 	}
-	s.total = total
+	s.total, s.at = total, now
 	next := make(map[int]process, len(pids))
 	for _, pid := range pids {
 		if pid > 0 {
@@ -128,9 +131,9 @@ func (s *Sampler) process(pid int, last process, now time.Time) process {
 	if len(f) < 22 {
 		return process{}
 	}
-	p := process{at: now, ticks: number(f[11]) + number(f[12])}
+	p := process{at: now, ticks: number(f[11]) + number(f[12]), start: number(f[19])}
 	p.usage.Memory = number(f[21]) * uint64(os.Getpagesize())
-	if !last.at.IsZero() && p.ticks >= last.ticks {
+	if !last.at.IsZero() && p.start == last.start && p.ticks >= last.ticks {
 		if dt := now.Sub(last.at).Seconds(); dt > 0 {
 			p.usage.CPU = float64(p.ticks-last.ticks) / ticksPerSecond / dt * 100
 		}

@@ -4,7 +4,9 @@
 // It is level-triggered: every round looks at the whole, so a lost event or a failed step is made good by the next round. It
 // starts no process and reads no clock; package node gives it both sides and an Actuator.
 //
-// Concurrency: Plan is pure; Loop.Run is one goroutine.
+// Concurrency: Plan is pure; Loop.Run calls the Actuator from its caller's goroutine alone.
+//
+// Errors: none; what a step did shows in the next State.
 //
 // Read plan.go, then loop.go.
 package reconcile

@@ -95,7 +95,8 @@ func missing(w Want, slots []Have) []Step {
 }
 
 // rollout returns the replacements that may begin now: at once every outdated slot that serves nobody, and of those that serve the
-// first, if no replacement is under way.
+// first, if no replacement is under way. Where the release was refused there is none: an outdated slot that is down for the moment
+// comes back with what is known to work.
 func rollout(w Want, slots []Have) []Step {
 	slices.SortFunc(slots, func(a, b Have) int { return cmp.Compare(a.Slot, b.Slot) })
 	var steps []Step
@@ -103,8 +104,8 @@ func rollout(w Want, slots []Have) []Step {
 	for _, h := range slots {
 		switch {
 		case h.Ending || h.Slot >= w.Workers:
-		case h.Refused == w.Release:
-			busy = true
+		case h.Refused == w.Release && h.Release != w.Release:
+			return nil
 		case h.Replacing == w.Release:
 			busy = true
 		case h.Release == w.Release:

@@ -2,6 +2,7 @@ package supervisor
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -15,41 +16,66 @@ import (
 // maxTailBytes bounds how far back into one file LastLines reads, in bytes.
 const maxTailBytes = 4 << 20
 
+// firstTailBytes is how far back into a file is read at first, in bytes; four times as far until there are lines enough.
+const firstTailBytes = 64 << 10
+
 // LastLines returns the last n stored lines of an app ("" = of all apps) on this node in time order; stream is "out", "err" or "" for
 // both. Lines in files that were rotated away are not read. An app that never wrote has none.
 func (s *Supervisor) LastLines(app, stream string, n int) ([]Line, error) {
-	dir := app
+	apps := []string{app}
 	if app == "" {
-		dir = "*"
-	}
-	files, err := filepath.Glob(filepath.Join(s.logDir(), dir, "*-*.log"))
-	if err != nil {
-		return nil, fmt.Errorf("list the logs of %s: %w", app, err)
+		apps = names(s.logDir())
 	}
 	var all []Line
-	for _, path := range files {
-		slot, name, ok := strings.Cut(strings.TrimSuffix(filepath.Base(path), ".log"), "-")
-		if _, err := strconv.Atoi(slot); err != nil || !ok || name != "out" && name != "err" || stream != "" && name != stream {
-			continue // a rotated file, or not ours
-		}
-		lines, err := lastOf(path, n)
-		if err != nil {
-			return nil, fmt.Errorf("read the log: %w", err)
-		}
-		for _, raw := range lines {
-			l := parseLine(raw)
-			l.App = filepath.Base(filepath.Dir(path))
-			l.Worker, l.Stream = l.App+"/"+slot, name
-			all = append(all, l)
+	for _, app := range apps {
+		dir := filepath.Join(s.logDir(), app)
+		for _, file := range names(dir) {
+			slot, name, ok := logFile(file)
+			if !ok || stream != "" && name != stream {
+				continue
+			}
+			lines, err := lastOf(filepath.Join(dir, file), n)
+			if err != nil {
+				return nil, fmt.Errorf("read the log: %w", err)
+			}
+			for _, raw := range lines {
+				l := parseLine(raw)
+				l.App, l.Worker, l.Stream = app, app+"/"+slot, name
+				all = append(all, l)
+			}
 		}
 	}
 	slices.SortStableFunc(all, func(a, b Line) int { return a.Time.Compare(b.Time) })
 	return all[max(0, len(all)-n):], nil
 }
 
-// lastOf returns the last n lines of one file.
+// names lists a folder; one that is not there is empty.
+func names(dir string) []string {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil
+	}
+	out := make([]string, len(entries))
+	for i, e := range entries {
+		out[i] = e.Name()
+	}
+	return out
+}
+
+// logFile splits the name of the file that a stream is written to; it is not ok for a rotated file.
+func logFile(file string) (slot, stream string, ok bool) {
+	slot, rest, _ := strings.Cut(file, "-")
+	stream, ok = strings.CutSuffix(rest, ".log")
+	_, err := strconv.Atoi(slot)
+	return slot, stream, ok && err == nil && (stream == "out" || stream == "err")
+}
+
+// lastOf returns the last n lines of one file, which may be rotated away at any moment.
 func lastOf(path string, n int) ([]string, error) {
 	f, err := os.Open(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -58,20 +84,36 @@ func lastOf(path string, n int) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	start := max(0, end-maxTailBytes)
-	b := make([]byte, end-start)
-	if _, err := f.ReadAt(b, start); err != nil && err != io.EOF {
-		return nil, err
+	for back := int64(firstTailBytes); ; back *= 4 {
+		start := max(0, end-min(back, maxTailBytes))
+		b := make([]byte, end-start)
+		k, err := f.ReadAt(b, start)
+		if err != nil && err != io.EOF {
+			return nil, err
+		}
+		b = b[:k]
+		if start > 0 {
+			_, b, _ = bytes.Cut(b, []byte("\n")) // the first line may be cut in two
+		}
+		if start > 0 && back < maxTailBytes && bytes.Count(b, []byte("\n")) < n {
+			continue
+		}
+		return split(b, n), nil
 	}
-	if start > 0 {
-		_, b, _ = bytes.Cut(b, []byte("\n")) // the first line may be cut in two
-	}
+}
+
+// split returns the last n lines of b.
+func split(b []byte, n int) []string {
 	text := strings.TrimSuffix(string(b), "\n")
 	if text == "" {
-		return nil, nil
+		return nil
 	}
 	lines := strings.Split(text, "\n")
-	return lines[max(0, len(lines)-n):], nil
+	lines = lines[max(0, len(lines)-n):]
+	for i, l := range lines {
+		lines[i] = strings.Clone(l) // else each keeps all of the text
+	}
+	return lines
 }
 
 func parseLine(raw string) Line {
@@ -97,5 +139,5 @@ func Headline(tail []string) string {
 			break
 		}
 	}
-	return best[:min(len(best), 200)]
+	return strings.ToValidUTF8(best[:min(len(best), 200)], "")
 }

@@ -1,8 +1,12 @@
 package supervisor
 
 import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"net"
+	"os"
 	"strings"
 	"time"
 
@@ -10,14 +14,15 @@ import (
 )
 
 // notifier is one worker's NOTIFY_SOCKET: systemd's protocol, of which READY=1 counts here. It is an abstract socket, so its path has
-// no length limit and leaves nothing behind; the kernel's word on the sender's process is what makes it the worker's own.
+// no folder to be in and leaves nothing behind; the kernel's word on the sender's user keeps other users out.
 type notifier struct {
 	conn *net.UnixConn
 	addr string
 }
 
 func newNotifier(run string) (*notifier, error) {
-	addr := "@meshnode/" + run
+	sum := sha256.Sum256([]byte(run)) // names of apps and nodes may be longer than an address
+	addr := "@meshnode/" + hex.EncodeToString(sum[:16])
 	c, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: addr, Net: "unixgram"})
 	if err != nil {
 		return nil, fmt.Errorf("open the worker's notify socket: %w", err)
@@ -33,15 +38,16 @@ func newNotifier(run string) (*notifier, error) {
 	return &notifier{conn: c, addr: addr}, nil
 }
 
-// wait calls ready at every READY=1 from a process of group pgid, until the socket is closed.
-func (n *notifier) wait(pgid int, ready func()) {
+// wait calls ready at every READY=1 from a process of the node's user or of root, until the socket is closed. The sender may be gone by then,
+// as systemd-notify is, so its process says nothing.
+func (n *notifier) wait(ready func()) {
 	b, oob := make([]byte, 4096), make([]byte, unix.CmsgSpace(unix.SizeofUcred))
 	for {
 		k, ok, _, _, err := n.conn.ReadMsgUnix(b, oob)
 		if err != nil {
 			return
 		}
-		if sender(oob[:ok]) != pgid {
+		if uid := sender(oob[:ok]); uid != 0 && uid != os.Getuid() {
 			continue
 		}
 		for _, l := range strings.Split(string(b[:k]), "\n") {
@@ -52,21 +58,17 @@ func (n *notifier) wait(pgid int, ready func()) {
 	}
 }
 
-// sender returns the process group of a message's sender, 0 if unknown.
+// sender returns the user of a message's sender, -1 if unknown.
 func sender(oob []byte) int {
 	msgs, err := unix.ParseSocketControlMessage(oob)
 	if err != nil || len(msgs) == 0 {
-		return 0
+		return -1
 	}
 	cred, err := unix.ParseUnixCredentials(&msgs[0])
 	if err != nil {
-		return 0
+		return -1
 	}
-	pgid, err := unix.Getpgid(int(cred.Pid))
-	if err != nil {
-		return 0
-	}
-	return pgid
+	return int(cred.Uid)
 }
 
 // Times of the check whether a worker in mode port listens, or lives, already.
@@ -90,8 +92,10 @@ func probe(addr string, done <-chan struct{}, ready func()) {
 	}
 	t := time.NewTicker(probeEvery)
 	defer t.Stop()
+	d := net.Dialer{Timeout: time.Second}
+	d.SetMultipathTCP(false)
 	for {
-		if c, err := net.DialTimeout("tcp", addr, time.Second); err == nil {
+		if c, err := d.Dial("tcp", addr); err == nil {
 			c.Close()
 			ready()
 			return
@@ -107,7 +111,9 @@ func probe(addr string, done <-chan struct{}, ready func()) {
 // freeLoopback finds a free private port. It is free at the moment of asking; a worker that finds it taken fails its start and gets
 // another one at the next.
 func freeLoopback() (string, error) {
-	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	var lc net.ListenConfig
+	lc.SetMultipathTCP(false)
+	l, err := lc.Listen(context.Background(), "tcp4", "127.0.0.1:0")
 	if err != nil {
 		return "", fmt.Errorf("find a private port for the worker: %w", err)
 	}

@@ -5,8 +5,15 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"time"
 
 	"golang.org/x/sys/unix"
+)
+
+// Bounds of the search for left processes: one that forks faster than it is found is left after killRounds.
+const (
+	killRounds = 20
+	killPause  = 2 * time.Millisecond // between two rounds: a killed process shows its environment until the kernel is done with it
 )
 
 // KillOrphans ends every process that a node with this ID started and left behind, and returns how many there were. Workers die with
@@ -17,9 +24,29 @@ func KillOrphans(nodeID string) int { return killMarked([]byte(runVariable + "="
 // killRun ends what is left of one worker.
 func killRun(run string) int { return killMarked(append([]byte(runVariable+"="+run), 0)) }
 
-// killMarked sends SIGKILL to every process, save this one, whose environment contains mark, until none is left that was there before.
+// killMarked sends SIGKILL to every process, save this one, whose environment has an entry that begins with mark, until none is left. It
+// returns how many there were.
 func killMarked(mark []byte) int {
-	n := 0
+	found := make(map[int]bool)
+	for range killRounds {
+		pids := marked(mark)
+		if len(pids) == 0 {
+			break
+		}
+		for _, pid := range pids {
+			if unix.Kill(pid, unix.SIGKILL) == nil {
+				found[pid] = true
+			}
+		}
+		<-time.After(killPause)
+	}
+	return len(found)
+}
+
+// marked lists the living processes whose environment has an entry that begins with mark.
+func marked(mark []byte) []int {
+	inner := append([]byte{0}, mark...)
+	var out []int
 	procs, _ := filepath.Glob("/proc/[0-9]*/environ")
 	for _, path := range procs {
 		pid, err := strconv.Atoi(filepath.Base(filepath.Dir(path)))
@@ -27,12 +54,12 @@ func killMarked(mark []byte) int {
 			continue
 		}
 		env, err := os.ReadFile(path) // others' processes cannot be read, and are not ours
-		if err != nil || !bytes.Contains(append(env, 0), mark) {
+		if err != nil {
 			continue
 		}
-		if unix.Kill(pid, unix.SIGKILL) == nil {
-			n++
+		if env = append(env, 0); bytes.HasPrefix(env, mark) || bytes.Contains(env, inner) {
+			out = append(out, pid)
 		}
 	}
-	return n
+	return out
 }

@@ -7,6 +7,8 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -21,8 +23,13 @@ const (
 	tailLines      = 20       // kept in memory for messages about a failed start
 	fileMegabytes  = 50       // size of one log file
 	fileBackups    = 9        // older files kept beside it
+	maxTailLine    = 1 << 10  // of which a longer line is cut
 	followerBuffer = 1024     // lines waiting for one slow reader of a followed log
 )
+
+// outputGrace is how long the output of an ended worker is waited for: one that left a process behind which nothing can end, another
+// user's say, must not wait for that.
+const outputGrace = time.Second
 
 // timeFormat begins every stored line: UTC, fixed width, so that text order is time order.
 const timeFormat = "2006-01-02T15:04:05.000000Z"
@@ -36,58 +43,47 @@ type Line struct {
 	Text   string
 }
 
-// stream keeps one stream of one slot, over restarts: a rotated file, the last lines, and those who follow it.
+// stream keeps one stream of one slot, over restarts: a rotated file, and those who follow it.
 type stream struct {
 	app, worker, name string
 	hub               *hub
 
 	mu   sync.Mutex
 	file *timberjack.Logger
-	tail []string
 }
 
-func newStream(dir, app, worker string, slot int, name string, h *hub) *stream {
+func newStream(h *hub, dir, app string, slot int, name string) *stream {
 	path := filepath.Join(dir, app, fmt.Sprintf("%d-%s.log", slot, name))
-	return &stream{app: app, worker: worker, name: name, hub: h,
+	return &stream{app: app, worker: app + "/" + strconv.Itoa(slot), name: name, hub: h,
 		file: &timberjack.Logger{Filename: path, MaxSize: fileMegabytes, MaxBackups: fileBackups, Compression: "gzip", FileMode: 0o640}}
 }
 
 // copy stores everything that r gives until its end, line by line.
-func (s *stream) copy(r io.Reader) {
+func (s *stream) copy(r io.Reader, t *tail) {
 	br := bufio.NewReaderSize(r, maxLineBytes)
+	cut := false // the line before was cut: an empty rest is no line of its own
 	for {
 		b, err := br.ReadSlice('\n')
-		if len(b) > 0 {
-			s.add(strings.TrimRight(string(b), "\r\n"))
+		if text := strings.TrimRight(string(b), "\r\n"); len(b) > 0 && (text != "" || !cut) {
+			s.add(text, t)
 		}
-		if err != nil && !errors.Is(err, bufio.ErrBufferFull) {
+		cut = errors.Is(err, bufio.ErrBufferFull)
+		if err != nil && !cut {
 			return
 		}
 	}
 }
 
-func (s *stream) add(text string) {
+func (s *stream) add(text string, t *tail) {
 	now := time.Now().UTC()
 	s.mu.Lock()
 	// A full disk must not stop the worker: the line is lost from the file and counted.
 	if _, err := s.file.Write([]byte(now.Format(timeFormat) + " " + text + "\n")); err != nil {
 		s.hub.lost.Add(1)
 	}
-	if len(s.tail) == tailLines {
-		s.tail = append(s.tail[:0], s.tail[1:]...)
-	}
-	s.tail = append(s.tail, text)
 	s.mu.Unlock()
+	t.add(text)
 	s.hub.publish(Line{Time: now, App: s.app, Worker: s.worker, Stream: s.name, Text: text})
-}
-
-// mark returns the last lines and forgets them, so that the next process's tail is its own.
-func (s *stream) take() []string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	t := s.tail
-	s.tail = nil
-	return t
 }
 
 func (s *stream) close() {
@@ -95,6 +91,60 @@ func (s *stream) close() {
 	defer s.mu.Unlock()
 	s.file.Close()
 }
+
+// tail is the last lines of one stream of one process.
+type tail struct {
+	mu    sync.Mutex
+	lines []string
+}
+
+func (t *tail) add(text string) {
+	text = strings.ToValidUTF8(text[:min(len(text), maxTailLine)], "")
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if len(t.lines) == tailLines {
+		t.lines = append(t.lines[:0], t.lines[1:]...)
+	}
+	t.lines = append(t.lines, text)
+}
+
+func (t *tail) all() []string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return slices.Clone(t.lines)
+}
+
+// output is what one process writes: our ends of its pipes, and its last lines.
+type output struct {
+	wg       sync.WaitGroup
+	pipes    []*os.File
+	out, err tail
+}
+
+// pipe makes the worker's end and our end of one stream, and copies until the worker and all that it started have closed theirs.
+func (s *stream) pipe(o *output, t *tail) (*os.File, error) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		return nil, fmt.Errorf("make a pipe for the worker's output: %w", err)
+	}
+	o.pipes = append(o.pipes, r)
+	o.wg.Go(func() {
+		defer r.Close()
+		s.copy(r, t)
+	})
+	return w, nil
+}
+
+// finish waits until everything is stored that the process wrote.
+func (o *output) finish() {
+	for _, r := range o.pipes {
+		_ = r.SetReadDeadline(time.Now().Add(outputGrace)) // fails where the end is reached already
+	}
+	o.wg.Wait()
+}
+
+// tail is what the process wrote last, errors first.
+func (p *process) tail() []string { return append(p.output.err.all(), p.output.out.all()...) }
 
 // hub passes new lines to those who follow a log. A slow follower loses lines, which are counted; it never holds up a worker.
 type hub struct {
@@ -147,17 +197,4 @@ func (h *hub) publish(l Line) {
 			h.lost.Add(1)
 		}
 	}
-}
-
-// pipe makes the worker's end and our end of one stream, and copies until the worker and all that it started have closed theirs.
-func (s *stream) pipe(wg *sync.WaitGroup) (*os.File, error) {
-	r, w, err := os.Pipe()
-	if err != nil {
-		return nil, fmt.Errorf("make a pipe for the worker's output: %w", err)
-	}
-	wg.Go(func() {
-		defer r.Close()
-		s.copy(r)
-	})
-	return w, nil
 }

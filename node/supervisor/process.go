@@ -1,7 +1,6 @@
 package supervisor
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -10,7 +9,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -25,20 +23,20 @@ type process struct {
 	run     string // the mark of its descendants
 	cmd     *exec.Cmd
 	notify  *notifier
+	output  output
+	place   place
+	life    life
 	started time.Time
-	done    chan struct{} // closed when the process has ended and its output is stored
 	readied sync.Once
 	events  chan<- event
-	router  Router
-	routed  atomic.Bool
+	done    chan struct{} // closed when the process has ended and its output is stored
 
-	// owned by the slot
-	ready    bool
-	retiring bool
-
-	exit string // how it ended; set before done is closed
-	code int
+	standing        // owned by the slot
+	exit     string // how it ended; set before done is closed
 }
+
+// standing is what a process is to its slot.
+type standing struct{ ready, retiring bool }
 
 // event is what a process tells its slot.
 type event struct {
@@ -53,18 +51,28 @@ const ipcFD = 3
 func (s *slot) start(spec Spec) (*process, error) {
 	number := int(s.sup.starts.Add(1))
 	id := fmt.Sprintf("%s/%d#%d", s.app, s.index, number)
-	p := &process{spec: spec, number: number, run: s.sup.o.NodeID + "/" + id, done: make(chan struct{}), events: s.events, router: s.sup.o.Router,
+	p := &process{spec: spec, number: number, run: s.sup.o.NodeID + "/" + id, done: make(chan struct{}), events: s.events,
+		place: place{router: s.sup.o.Router}, life: life{killed: make(chan struct{})},
 		Worker: Worker{ID: id, App: s.app, Slot: s.index, Release: spec.Release, Mode: spec.Mode, Serves: spec.Serves}}
 	if err := p.prepare(s); err != nil {
 		return nil, err
 	}
-	return p, p.launch(s)
+	if err := p.launch(s); err != nil {
+		return nil, err
+	}
+	s.sup.meter.count(metricStarts, 1)
+	return p, nil
 }
 
 // prepare chooses what the process needs before its fork.
 func (p *process) prepare(s *slot) error {
 	if fi, err := os.Stat(p.spec.Dir); err != nil || !fi.IsDir() {
 		return fmt.Errorf("the app's folder %s is not on this server; copy the app here, to the same path", p.spec.Dir)
+	}
+	if text := scriptOf(p.spec.Command); text != "" {
+		if _, err := os.Stat(text); err != nil {
+			return fmt.Errorf("%s is not on this server; copy the app here, to the same path", text)
+		}
 	}
 	if p.spec.Mode == ModePort && p.spec.Serves {
 		addr, err := freeLoopback()
@@ -80,63 +88,67 @@ func (p *process) prepare(s *slot) error {
 	p.cmd.Env = s.sup.o.environ(os.Environ(), p.spec, s.index, p.run)
 	// Its own process group, so that a stop reaches all of it; killed with the node, so that it never outlives it unnoticed.
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
-	for _, arg := range p.spec.Command[1:] {
-		if !script(arg) {
-			continue
-		}
-		if _, err := os.Stat(arg); err != nil {
-			return fmt.Errorf("%s is not on this server; copy the app here, to the same path", arg)
-		}
-	}
 	return nil
 }
 
-// script reports whether an argument is the absolute path of a program text, which must be there for the worker to start.
-func script(arg string) bool {
-	return strings.HasPrefix(arg, "/") && (strings.HasSuffix(arg, "js") || strings.HasSuffix(arg, ".ts") || strings.HasSuffix(arg, ".py") ||
-		strings.HasSuffix(arg, ".rb") || strings.HasSuffix(arg, ".sh") || strings.HasSuffix(arg, ".php"))
+// scriptOf returns the first argument that is the absolute path of a program text: it must be there for the worker to start. Those
+// after it are the program's own business.
+func scriptOf(command []string) string {
+	for _, arg := range command[1:] {
+		if !strings.HasPrefix(arg, "/") {
+			continue
+		}
+		for _, end := range []string{".js", ".cjs", ".mjs", ".ts", ".py", ".rb", ".sh", ".php"} {
+			if strings.HasSuffix(arg, end) {
+				return arg
+			}
+		}
+	}
+	return ""
 }
 
 // launch forks the process and starts all that watches over it.
 func (p *process) launch(s *slot) (err error) {
-	var out sync.WaitGroup
-	var closers []*os.File
+	var theirs []*os.File // the worker's ends, which are not ours after the fork
 	defer func() {
-		for _, f := range closers {
+		for _, f := range theirs {
 			f.Close()
 		}
+		if err != nil {
+			p.closeSide()
+			p.output.finish()
+		}
 	}()
-	so, err := s.out.pipe(&out)
+	so, err := s.out.pipe(&p.output, &p.output.out)
 	if err != nil {
 		return err
 	}
-	closers = append(closers, so)
-	se, err := s.err.pipe(&out)
+	theirs = append(theirs, so)
+	se, err := s.err.pipe(&p.output, &p.output.err)
 	if err != nil {
 		return err
 	}
-	closers = append(closers, se)
+	theirs = append(theirs, se)
 	p.cmd.Stdout, p.cmd.Stderr = so, se
+	if p.notify, err = newNotifier(p.run); err != nil {
+		return err
+	}
+	p.cmd.Env = append(p.cmd.Env, "NOTIFY_SOCKET="+p.notify.addr)
 	if p.spec.Mode == ModeCluster {
-		ours, theirs, err := nodeipc.Pair()
+		ours, inherited, err := nodeipc.Pair()
 		if err != nil {
 			return err
 		}
-		closers = append(closers, theirs)
-		p.cmd.ExtraFiles = []*os.File{theirs}
+		theirs = append(theirs, inherited)
+		p.cmd.ExtraFiles = []*os.File{inherited}
 		p.cmd.Env = append(p.cmd.Env, nodeipc.Environ(ipcFD, p.number)...)
 		p.Channel = nodeipc.New(ours, handler{p})
-	} else if p.notify, err = newNotifier(p.run); err != nil {
-		return err
-	} else {
-		p.cmd.Env = append(p.cmd.Env, "NOTIFY_SOCKET="+p.notify.addr)
 	}
 	p.started = time.Now()
 	if err := s.sup.o.Spawner.do(p.cmd.Start); err != nil {
-		p.closeSide()
 		return fmt.Errorf("start %s: %w", p.spec.Command[0], unwrapExec(err))
 	}
-	s.sup.wg.Go(func() { p.watch(&out) })
+	s.sup.wg.Go(func() { p.watch(s) })
 	return nil
 }
 
@@ -159,74 +171,5 @@ func (p *process) closeSide() {
 	}
 	if p.notify != nil {
 		p.notify.conn.Close()
-	}
-}
-
-// watch lives as long as the process: it listens to it, waits for its end, ends what it left behind, and tells the slot.
-func (p *process) watch(out *sync.WaitGroup) {
-	var side sync.WaitGroup
-	dead := make(chan struct{})
-	if p.Channel != nil {
-		side.Go(func() { _ = p.Channel.Run() })
-	} else {
-		side.Go(func() { p.notify.wait(p.cmd.Process.Pid, p.setReady) })
-		if !p.spec.WaitReady {
-			side.Go(func() { probe(p.Addr, dead, p.setReady) })
-		}
-	}
-	err := p.cmd.Wait()
-	close(dead)
-	p.code, p.exit = p.cmd.ProcessState.ExitCode(), describe(p.cmd.ProcessState, err)
-	if p.routed.CompareAndSwap(true, false) {
-		p.router.Unroute(p.Worker) // before the offers in flight are settled, so that none comes back to it
-	}
-	p.closeSide()
-	p.router.Ended(p.Worker)
-	// Its group, then whoever left the group: they hold the output open, and nothing of a worker outlives it.
-	_ = syscall.Kill(-p.cmd.Process.Pid, syscall.SIGKILL)
-	killRun(p.run)
-	side.Wait()
-	out.Wait()
-	close(p.done)
-	p.events <- event{p: p}
-}
-
-// describe says in words how a process ended.
-func describe(st *os.ProcessState, err error) string {
-	if st == nil {
-		return fmt.Sprintf("ended: %v", err)
-	}
-	if ws, ok := st.Sys().(syscall.WaitStatus); ok && ws.Signaled() {
-		return fmt.Sprintf("ended by signal %d (%s)", int(ws.Signal()), ws.Signal())
-	}
-	return fmt.Sprintf("exited with code %d", st.ExitCode())
-}
-
-// setReady reports readiness to the slot, once.
-func (p *process) setReady() {
-	p.readied.Do(func() {
-		select {
-		case p.events <- event{p: p, ready: true}:
-		case <-p.done:
-		}
-	})
-}
-
-// handler receives what a Node worker says over its IPC channel.
-type handler struct{ p *process }
-
-func (h handler) Listen(q nodeipc.Query) nodeipc.Reply { return h.p.router.Listen(h.p.Worker, q) }
-func (h handler) Unlisten(key string)                  { h.p.router.Unlisten(h.p.Worker, key) }
-
-func (h handler) Listening(string) {
-	if !h.p.spec.WaitReady {
-		h.p.setReady()
-	}
-}
-
-func (h handler) Message(raw json.RawMessage) {
-	var text string
-	if json.Unmarshal(raw, &text) == nil && text == "ready" {
-		h.p.setReady()
 	}
 }

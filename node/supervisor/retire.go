@@ -2,7 +2,7 @@ package supervisor
 
 import (
 	"context"
-	"syscall"
+	"errors"
 	"time"
 )
 
@@ -17,27 +17,50 @@ func (s *slot) retire(p *process) {
 }
 
 func (s *Supervisor) retire(sl *slot, p *process) {
-	if p.routed.CompareAndSwap(true, false) {
-		s.o.Router.Unroute(p.Worker)
+	if p.unroute() {
 		sl.retireState(p, StateDraining)
 		s.drain(p)
 	}
-	sl.retireState(p, StateStopping)
-	if p.Channel != nil {
-		// A Node worker's channel keeps it alive after its servers are closed; disconnecting lets go of it.
-		_ = p.Channel.Disconnect()
-	}
-	_ = syscall.Kill(p.cmd.Process.Pid, syscall.SIGTERM)
-	t := time.NewTimer(p.spec.KillTimeout)
-	defer t.Stop()
 	select {
 	case <-p.done:
 		return
-	case <-t.C:
+	default:
+	}
+	sl.retireState(p, StateStopping)
+	if !s.ended(p) {
 		sl.log.Warn("worker did not end in time, killed", "dur", p.spec.KillTimeout)
-	case <-s.hurry:
+		s.meter.count(metricKilled, 1)
 	}
 	p.kill()
+}
+
+// letGoAfter is when a Node worker that was told to end is disconnected. Its channel keeps it alive after its servers are closed, so somebody
+// must let go of it; but not at once, or the worker would end before its own handler of the signal ran.
+const letGoAfter = 250 * time.Millisecond
+
+// ended tells the worker to end, and reports whether it did so in time. It does not wait where the node must hurry.
+func (s *Supervisor) ended(p *process) bool {
+	p.ask()
+	var letGo <-chan time.Time
+	if p.Channel != nil {
+		t := time.NewTimer(letGoAfter)
+		defer t.Stop()
+		letGo = t.C
+	}
+	t := time.NewTimer(p.spec.KillTimeout)
+	defer t.Stop()
+	for {
+		select {
+		case <-p.done:
+			return true
+		case <-letGo:
+			_ = p.Channel.Disconnect() // it may be gone
+		case <-t.C:
+			return false
+		case <-s.hurry:
+			return true
+		}
+	}
 }
 
 // retireState shows what happens to the slot's worker, unless a successor serves in its place already.
@@ -67,13 +90,10 @@ func (s *Supervisor) drain(p *process) {
 		case <-stop:
 		}
 	})
-	if err := s.o.Router.Drained(ctx, p.Worker); err != nil {
-		s.count("drain_expired", 1)
+	if err := s.o.Router.Drained(ctx, p.Worker); err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		s.meter.count(metricDrainExpired, 1)
 	}
 }
-
-// kill ends the whole process group at once.
-func (p *process) kill() { _ = syscall.Kill(-p.cmd.Process.Pid, syscall.SIGKILL) }
 
 // awaited says what a worker that is not ready should have done.
 func (p *process) awaited() string {
@@ -83,7 +103,7 @@ func (p *process) awaited() string {
 	case p.spec.WaitReady:
 		return "it did not send READY=1 to NOTIFY_SOCKET"
 	case p.Mode == ModeCluster:
-		return "it did not listen on any port"
+		return "it did not listen on any port (an app that serves nobody runs in mode port)"
 	default:
 		return "it does not accept connections on the port in PORT (" + p.Addr + ")"
 	}

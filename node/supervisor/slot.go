@@ -1,7 +1,6 @@
 package supervisor
 
 import (
-	"errors"
 	"fmt"
 	"strconv"
 	"sync"
@@ -42,6 +41,7 @@ type procs struct {
 	cur      *process // serves, or starts with no older one beside it
 	next     *process // the successor that is being started
 	live     int      // processes that have not ended, retired ones included
+	begun    bool     // spec is set
 	spec     Spec     // what cur was, or is to be, started with
 	pending  *Spec    // starts when cur has ended (stop-first)
 	stopping bool
@@ -50,11 +50,10 @@ type procs struct {
 }
 
 func newSlot(sup *Supervisor, app string, index int, release uint64) *slot {
-	worker := app + "/" + strconv.Itoa(index)
-	s := &slot{sup: sup, app: app, index: index, log: sup.log.With("worker", worker),
-		// Every process sends two events at most and a slot has few processes; the slot reads until all have ended.
+	s := &slot{sup: sup, app: app, index: index, log: sup.log.With("worker", app+"/"+strconv.Itoa(index)),
+		// The slot reads events until all its processes have ended.
 		cmds: make(chan command, 8), events: make(chan event), ended: make(chan struct{}),
-		out: newStream(sup.logDir(), app, worker, index, "out", sup.hub), err: newStream(sup.logDir(), app, worker, index, "err", sup.hub)}
+		out: newStream(sup.hub, sup.logDir(), app, index, "out"), err: newStream(sup.hub, sup.logDir(), app, index, "err")}
 	s.status = Status{App: app, Slot: index, State: StateStarting, Release: release}
 	return s
 }
@@ -83,7 +82,7 @@ func (s *slot) run() {
 		case <-s.procs.deadline.C:
 			s.onDeadline()
 		case <-s.procs.retry.C:
-			s.begin(s.procs.spec)
+			s.restart()
 		}
 	}
 }
@@ -97,8 +96,6 @@ func stoppedTimer() *time.Timer {
 func (s *slot) obey(c command) {
 	switch {
 	case s.procs.stopping:
-	case !c.stop && c.spec.Release == s.procs.heading():
-		// Told twice: whoever plans looks at a snapshot, which may be older than the last command.
 	case c.stop:
 		s.procs.stopping = true
 		s.procs.retry.Stop()
@@ -107,18 +104,21 @@ func (s *slot) obey(c command) {
 		if s.procs.cur != nil {
 			s.retire(s.procs.cur)
 		}
+	case s.procs.begun && c.spec.Release == s.procs.heading():
+		// Told twice: whoever plans looks at a snapshot, which may be older than the last command.
 	case s.procs.cur == nil:
+		s.abandonNext()
 		s.back = backoff{}
 		s.begin(c.spec)
 	case !s.procs.cur.ready:
 		// What is being started is outdated; it serves nobody.
 		s.procs.pending = &c.spec
 		s.procs.cur.kill()
-	case c.order == StopFirst:
+	case c.order == StopFirst || s.procs.cur.retiring:
 		s.abandonNext()
 		s.procs.pending = &c.spec
-		s.retire(s.procs.cur)
 		s.publish(func(st *Status) { st.Replacing = c.spec.Release })
+		s.retire(s.procs.cur)
 	default:
 		s.abandonNext()
 		s.succeed(c.spec)
@@ -140,7 +140,7 @@ func (p *procs) heading() uint64 {
 // begin starts the slot's worker with no older one beside it.
 func (s *slot) begin(spec Spec) {
 	s.procs.retry.Stop()
-	s.procs.spec = spec
+	s.procs.spec, s.procs.begun = spec, true
 	p, err := s.start(spec)
 	if err != nil {
 		s.failed(0, err.Error(), nil)
@@ -153,6 +153,12 @@ func (s *slot) begin(spec Spec) {
 		st.State, st.PID, st.Worker, st.Mode = StateStarting, p.cmd.Process.Pid, p.ID, spec.Mode
 		st.Release, st.Replacing, st.StartedAt = spec.Release, 0, p.started
 	})
+}
+
+// restart starts the slot's worker again after an unexpected end.
+func (s *slot) restart() {
+	s.publish(func(st *Status) { st.Restarts++ })
+	s.begin(s.procs.spec)
 }
 
 // succeed starts the successor of a worker that goes on serving.
@@ -169,24 +175,25 @@ func (s *slot) succeed(spec Spec) {
 }
 
 func (s *slot) onReady(p *process) {
-	if p.retiring || p != s.procs.cur && p != s.procs.next {
-		return
+	if p.retiring || p != s.procs.cur && p != s.procs.next || !p.route() {
+		return // its end is on the way, if it is not here already
 	}
 	p.ready = true
 	s.procs.deadline.Stop()
-	p.routed.Store(true)
-	s.sup.o.Router.Route(p.Worker)
 	if p == s.procs.next {
 		old := s.procs.cur
 		s.procs.cur, s.procs.next, s.procs.spec = p, nil, p.spec
-		s.retire(old)
+		if old != nil {
+			s.retire(old)
+		}
 	}
-	s.back.failures = 0
 	s.log.Info("worker is ready", "release", p.Release)
 	s.publish(func(st *Status) {
 		st.State, st.PID, st.Worker, st.Mode = StateReady, p.cmd.Process.Pid, p.ID, p.Mode
-		st.Release, st.Replacing, st.Refused, st.StartedAt = p.Release, 0, 0, p.started
-		st.Error, st.Tail = "", nil
+		st.Release, st.Replacing, st.StartedAt = p.Release, 0, p.started
+		if p.Release >= st.Refused { // an older worker that was started again does not mend the refused release
+			st.Refused, st.Error, st.Tail = 0, "", nil
+		}
 	})
 }
 
@@ -197,33 +204,33 @@ func (s *slot) onExit(p *process) {
 	case p == s.procs.next:
 		s.procs.next = nil
 		s.procs.deadline.Stop()
-		s.refuse(p.Release, p.exit+" before it was ready", s.tail())
+		s.refuse(p.Release, p.exit+" before it was ready", p.tail())
+		if s.procs.cur == nil { // the old worker died meanwhile; its release is the one that is known to work
+			s.restart()
+		}
 	case p != s.procs.cur: // a retired predecessor
-	case s.procs.pending != nil && !s.procs.stopping:
-		spec := *s.procs.pending
-		s.procs.pending, s.procs.cur = nil, nil
-		s.begin(spec)
 	case s.procs.stopping:
 		s.procs.cur = nil
+	case s.procs.pending != nil:
+		spec := *s.procs.pending
+		s.procs.pending, s.procs.cur, s.back = nil, nil, backoff{}
+		s.begin(spec)
 	case s.procs.next != nil:
-		// The old worker died while its successor starts: the successor is now the slot's worker.
-		s.procs.cur, s.procs.next, s.procs.spec = s.procs.next, nil, s.procs.next.spec
+		s.procs.cur = nil
 		s.publish(func(st *Status) {
-			st.State, st.PID, st.Release, st.Replacing = StateStarting, s.procs.cur.cmd.Process.Pid, s.procs.cur.Release, 0
+			next := s.procs.next
+			st.State, st.PID, st.Worker, st.StartedAt = StateStarting, next.cmd.Process.Pid, next.ID, next.started
 		})
 	default:
 		s.procs.cur = nil
 		s.procs.deadline.Stop()
-		what := p.exit
-		if !p.ready {
-			what += " before it was ready"
+		uptime, what := time.Since(p.started), p.exit
+		if !p.ready { // a failed start, however long it took
+			uptime, what = 0, what+" before it was ready"
 		}
-		s.failed(time.Since(p.started), what, s.tail())
+		s.failed(uptime, what, p.tail())
 	}
 }
-
-// tail is what the last process wrote, errors first.
-func (s *slot) tail() []string { return append(s.err.take(), s.out.take()...) }
 
 // onDeadline ends a start that took too long. What the process's end means is decided by onExit.
 func (s *slot) onDeadline() {
@@ -234,7 +241,7 @@ func (s *slot) onDeadline() {
 	if p == nil || p.ready {
 		return
 	}
-	s.err.add(fmt.Sprintf("meshnode: not ready after %s: %s", p.spec.ListenTimeout, p.awaited()))
+	s.err.add(fmt.Sprintf("meshnode: not ready after %s: %s", p.spec.ListenTimeout, p.awaited()), &p.output.err)
 	p.kill()
 }
 
@@ -245,21 +252,22 @@ func (s *slot) failed(uptime time.Duration, what string, tail []string) {
 	if giveUp {
 		state = StateFailed
 		what = fmt.Sprintf("%s; given up after %d failed starts in a row", what, maxFailures)
+		s.log.Error("worker ended, and is not started again", "reason", what)
 	} else {
 		s.procs.retry.Reset(delay)
+		s.log.Warn("worker ended", "reason", what, "dur", delay)
 	}
-	s.log.Warn("worker ended", "reason", what, "dur", delay)
-	s.sup.count("restart", 1)
+	s.sup.meter.count(metricFailures, 1)
 	s.publish(func(st *Status) {
 		st.State, st.PID, st.Release, st.Replacing = state, 0, s.procs.spec.Release, 0
 		st.Error, st.Tail = what, tail
-		st.Restarts++
 	})
 }
 
 // refuse keeps the old worker and remembers which release did not come up.
 func (s *slot) refuse(release uint64, what string, tail []string) {
 	s.log.Error("release refused, the old worker stays", "release", release, "reason", what)
+	s.sup.meter.count(metricRefused, 1)
 	s.publish(func(st *Status) { st.Replacing, st.Refused, st.Error, st.Tail = 0, release, what, tail })
 }
 
@@ -285,14 +293,17 @@ func (s *slot) snapshot() Status {
 	return s.status
 }
 
-var errStopping = errors.New("the slot is being stopped")
-
-// tell hands the slot a command; a slot that has ended takes none.
-func (s *slot) tell(c command) error {
+// tell gives the slot a command, and reports whether it may carry it out: one that has ended takes none.
+func (s *slot) tell(c command) bool {
+	select {
+	case <-s.ended:
+		return false
+	default:
+	}
 	select {
 	case s.cmds <- c:
-		return nil
+		return true
 	case <-s.ended:
-		return errStopping
+		return false
 	}
 }

@@ -3,6 +3,7 @@ package supervisor
 import (
 	"errors"
 	"sync"
+	"time"
 )
 
 // ErrSpawnerClosed is returned for starts after Spawner.Close.
@@ -22,12 +23,20 @@ func NewSpawner() *Spawner {
 	return &Spawner{jobs: make(chan func()), closed: make(chan struct{})}
 }
 
-// Run carries out starts until Close. The caller has locked its goroutine to the process's main thread.
+// Run carries out starts until Close. The caller has locked its goroutine to the process's main thread. Meanwhile the process adopts the
+// orphans of its workers, and reaps them.
 func (s *Spawner) Run() {
+	adopt(true)
+	defer adopt(false)
+	t := time.NewTicker(reapEvery)
+	defer t.Stop()
+	var r reaper
 	for {
 		select {
 		case job := <-s.jobs:
 			job()
+		case <-t.C:
+			r.pass()
 		case <-s.closed:
 			return
 		}

@@ -3,7 +3,6 @@ package supervisor
 import (
 	"context"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"time"
 
@@ -38,7 +37,7 @@ type Spec struct {
 	Mode          Mode
 	Port          int           // Port is the value of PORT in mode cluster; 0 leaves it unset.
 	Serves        bool          // Serves is set in mode port when clients reach the app: the worker must listen on PORT.
-	WaitReady     bool          // WaitReady: ready only after the worker said so.
+	WaitReady     bool          // WaitReady: ready once the worker says so, and not before. Otherwise its word counts for nothing.
 	ListenTimeout time.Duration // ListenTimeout is how long a worker may take to become ready.
 	DrainTimeout  time.Duration // DrainTimeout is how long open connections may take to finish before a stop.
 	KillTimeout   time.Duration // KillTimeout is how long the process may take to end after the stop signal.
@@ -110,12 +109,9 @@ type Status struct {
 	Release   uint64 // Release of the worker that serves, or of the one that starts.
 	Replacing uint64 // Replacing is the release of the successor that is being started; 0 = none.
 	Refused   uint64 // Refused is the last release whose worker did not become ready while an older one served on; 0 = none.
-	Restarts  int    // Restarts counts starts after an unexpected exit.
+	Restarts  int    // Restarts counts starts after an unexpected end.
 	StartedAt time.Time
-	Error     string   // Error is the last unexpected end or failed start, in words; empty after the worker became ready.
+	Error     string   // Error is the last unexpected end, failed start or refused release, in words; empty once that is mended.
 	LastExit  string   // LastExit is how the last process of the slot ended.
 	Tail      []string // Tail is the last output of the process that failed.
 }
-
-// name is the worker's name in lists and logs.
-func (s Status) name() string { return s.App + "/" + strconv.Itoa(s.Slot) }

@@ -28,6 +28,7 @@ type Options struct {
 type Supervisor struct {
 	o       Options
 	log     hclog.Logger
+	meter   meter
 	hub     *hub
 	wg      sync.WaitGroup
 	hurry   chan struct{}
@@ -35,13 +36,14 @@ type Supervisor struct {
 	changed chan struct{}
 	starts  atomic.Int64 // processes ever started; numbers them
 
-	mu    sync.Mutex
-	slots map[string]map[int]*slot
+	mu     sync.Mutex // guards the below
+	slots  map[string]map[int]*slot
+	closed bool
 }
 
 // New returns a Supervisor with no workers.
 func New(o Options) *Supervisor {
-	return &Supervisor{o: o, log: o.Logger.Named("supervisor"), hub: &hub{followers: make(map[*Follower]struct{})},
+	return &Supervisor{o: o, log: o.Logger.Named("supervisor"), meter: meter{o.Metrics}, hub: &hub{followers: make(map[*Follower]struct{})},
 		hurry: make(chan struct{}), changed: make(chan struct{}, 1), slots: make(map[string]map[int]*slot)}
 }
 
@@ -57,27 +59,29 @@ func (s *Supervisor) poke() {
 	}
 }
 
-func (s *Supervisor) count(name string, n float32) {
-	if s.o.Metrics != nil {
-		s.o.Metrics.IncrCounter([]string{"supervisor", name}, n)
-	}
-}
-
 // Start has a worker run in the app's slot: started if the slot is empty, replaced in the given order if it is not. It returns at
-// once; Status tells how it goes.
+// once; Status tells how it goes. It does nothing where the slot runs or awaits that release already, while the slot is being
+// stopped (Changed is poked when it is empty), and after Close.
 func (s *Supervisor) Start(index int, spec Spec, order Order) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	sl := s.slots[spec.App][index]
-	if sl == nil || sl.tell(command{spec: spec, order: order}) != nil {
-		sl = newSlot(s, spec.App, index, spec.Release)
-		if s.slots[spec.App] == nil {
-			s.slots[spec.App] = make(map[int]*slot)
-		}
-		s.slots[spec.App][index] = sl
-		s.wg.Go(sl.run)
-		_ = sl.tell(command{spec: spec, order: order})
+	if s.closed {
+		return
 	}
+	c := command{spec: spec, order: order}
+	if sl := s.slots[spec.App][index]; sl != nil && sl.tell(c) {
+		return
+	}
+	sl := newSlot(s, spec.App, index, spec.Release)
+	if s.slots[spec.App] == nil {
+		s.slots[spec.App] = make(map[int]*slot)
+	}
+	s.slots[spec.App][index] = sl
+	sl.cmds <- c // there is room, and nobody else knows the slot
+	s.wg.Go(func() {
+		sl.run()
+		s.remove(sl)
+	})
 }
 
 // Stop drains and ends the worker in a slot, and empties the slot. It returns at once.
@@ -85,21 +89,22 @@ func (s *Supervisor) Stop(app string, index int) {
 	s.mu.Lock()
 	sl := s.slots[app][index]
 	s.mu.Unlock()
-	if sl == nil || sl.tell(command{stop: true}) != nil {
-		return
+	if sl != nil {
+		sl.tell(command{stop: true})
 	}
-	s.wg.Go(func() {
-		<-sl.ended
-		s.mu.Lock()
-		if s.slots[app][index] == sl {
-			delete(s.slots[app], index)
-			if len(s.slots[app]) == 0 {
-				delete(s.slots, app)
-			}
+}
+
+// remove forgets a slot that has ended.
+func (s *Supervisor) remove(sl *slot) {
+	s.mu.Lock()
+	if s.slots[sl.app][sl.index] == sl {
+		delete(s.slots[sl.app], sl.index)
+		if len(s.slots[sl.app]) == 0 {
+			delete(s.slots, sl.app)
 		}
-		s.mu.Unlock()
-		s.poke()
-	})
+	}
+	s.mu.Unlock()
+	s.poke()
 }
 
 // Status returns a snapshot of all slots, by app and slot.
@@ -129,8 +134,11 @@ func (s *Supervisor) LostLines() uint64 { return s.hub.lost.Load() }
 // Hurry cuts short every drain and every wait for an orderly end: workers that are ending are killed now.
 func (s *Supervisor) Hurry() { s.hurried.Do(func() { close(s.hurry) }) }
 
-// Close drains and ends all workers, hurrying when the context ends, and returns when none is left.
+// Close drains and ends all workers, hurrying when the context ends, and returns when none is left. Nothing is started after it.
 func (s *Supervisor) Close(ctx context.Context) {
+	s.mu.Lock()
+	s.closed = true
+	s.mu.Unlock()
 	for _, st := range s.Status() {
 		s.Stop(st.App, st.Slot)
 	}

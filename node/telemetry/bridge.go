@@ -16,6 +16,14 @@ func (b bridge) SetGaugeWithLabels(key []string, val float32, labels []successor
 	b.to.SetGaugeWithLabels(key, val, convert(labels))
 }
 
+// SetPrecisionGauge implements the successor's PrecisionGaugeMetricSink; without it such gauges would be dropped.
+func (b bridge) SetPrecisionGauge(key []string, val float64) { b.to.SetGauge(key, float32(val)) }
+
+// SetPrecisionGaugeWithLabels implements the successor's PrecisionGaugeMetricSink.
+func (b bridge) SetPrecisionGaugeWithLabels(key []string, val float64, labels []successor.Label) {
+	b.to.SetGaugeWithLabels(key, float32(val), convert(labels))
+}
+
 // EmitKey implements the successor's MetricSink.
 func (b bridge) EmitKey(key []string, val float32) { b.to.EmitKey(key, val) }
 
@@ -42,3 +50,5 @@ func convert(labels []successor.Label) []metrics.Label {
 	}
 	return out
 }
+
+var _ successor.PrecisionGaugeMetricSink = bridge{}

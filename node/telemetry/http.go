@@ -9,7 +9,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
-// Serve answers /metrics (Prometheus) and /healthz (200 while healthy says so, else 503) on l until it is closed.
+// Serve answers /metrics (Prometheus) and /healthz (200 while healthy says so, else 503) on l until l is closed, which ends the
+// connections too. It returns nil then.
 func Serve(l net.Listener, m *Metrics, healthy func() (ok bool, why string)) error {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(m.Registry, promhttp.HandlerOpts{MaxRequestsInFlight: 4}))
@@ -20,7 +21,8 @@ func Serve(l net.Listener, m *Metrics, healthy func() (ok bool, why string)) err
 		}
 		_, _ = w.Write([]byte(why + "\n"))
 	})
-	s := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second, WriteTimeout: 30 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10}
+	s := &http.Server{Handler: mux, ReadTimeout: 5 * time.Second, WriteTimeout: 30 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10}
+	defer s.Close() // the connections that are still open
 	if err := s.Serve(l); err != nil && !errors.Is(err, net.ErrClosed) && !errors.Is(err, http.ErrServerClosed) {
 		return err
 	}

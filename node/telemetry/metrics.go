@@ -33,8 +33,8 @@ func NewMetrics() (*Metrics, error) {
 	return &Metrics{Metrics: m, Registry: reg}, nil
 }
 
-// Collect adds counts that are kept as plain numbers on the data path; read is called at each scrape. kind by name: "_total" is a counter, all
-// else a gauge.
+// Collect adds counts that are kept as plain numbers on the data path; read is called at each scrape, and may be from several at
+// once. counter says that the number never falls; its name ends in "_total" then.
 func (m *Metrics) Collect(name, help string, counter bool, read func() float64) error {
 	o := prometheus.Opts{Namespace: "meshnode", Name: name, Help: help}
 	var c prometheus.Collector
@@ -43,6 +43,7 @@ func (m *Metrics) Collect(name, help string, counter bool, read func() float64) 
 	} else {
 		c = prometheus.NewGaugeFunc(prometheus.GaugeOpts(o), read)
 	}
+	m.Registry.Unregister(c) // a node that began anew reads from its present parts
 	if err := m.Registry.Register(c); err != nil {
 		return fmt.Errorf("register metric %s: %w", name, err)
 	}

@@ -20,15 +20,21 @@ import (
 // maxLine bounds one message from a worker, in bytes. An app may send large messages of its own; a larger one is skipped and counted.
 const maxLine = 8 << 20
 
-// ErrClosed is returned by calls on a channel whose worker is gone.
-var ErrClosed = errors.New("the worker's IPC channel is closed")
+// maxMessage bounds one message to a worker, in bytes: below it the kernel takes all of a message or nothing.
+const maxMessage = 64 << 10
+
+// What calls on a channel return besides the system's errors.
+var (
+	ErrClosed = errors.New("the worker's IPC channel is closed")   // ErrClosed: the worker is gone.
+	ErrBusy   = errors.New("the worker does not read its channel") // ErrBusy: what was sent before fills the channel.
+)
 
 // Handler receives what the worker says. Calls come one at a time, from the goroutine of Run, and must not call back into Close.
 type Handler interface {
 	// Listen answers a listen call of the app. It may bind a socket; it must not wait for anything else.
 	Listen(q Query) Reply
-	// Listening is called when the app's server listens on key.
-	Listening(key string)
+	// Listening is called when a server of the app listens.
+	Listening()
 	// Unlisten is called when the app has closed its server on key.
 	Unlisten(key string)
 	// Message receives the app's own messages (process.send), one JSON value.
@@ -167,7 +173,7 @@ func (c *Channel) cluster(m inbound) error {
 	case "queryServer":
 		return c.query(m)
 	case "listening":
-		c.handler.Listening(m.query().Key)
+		c.handler.Listening()
 	case "close":
 		delete(c.held, m.Key)
 		c.handler.Unlisten(m.Key)
@@ -186,6 +192,9 @@ func (c *Channel) query(m inbound) error {
 		r = c.handler.Listen(q)
 	}
 	out := queryReply{Cmd: cmdCluster, Ack: m.Seq, Key: q.Key, Data: r.Data}
+	if r.Data == nil || string(r.Data) == "null" {
+		out.Data = q.Data // also beside an error, or after a plain server: a TLS server reads its ticket keys first, and dies of null
+	}
 	switch {
 	case r.Errno != 0:
 		out.Errno = &r.Errno
@@ -193,6 +202,9 @@ func (c *Channel) query(m inbound) error {
 		c.held[q.Key] = true
 		if q.Port >= 0 {
 			out.Sockname = &sockname{Address: r.Address, Family: family(r.IPv6), Port: r.Port}
+		}
+		if q.Port > 0 { // Node takes any other for EADDRINUSE
+			out.Sockname.Port = q.Port
 		}
 	}
 	return c.send(out)
@@ -212,7 +224,8 @@ func (c *Channel) send(v any) error {
 	return c.write(v, -1)
 }
 
-// write sends one message, with descriptor fd if it is not negative. The lock is held.
+// write sends one message, with descriptor fd if it is not negative. It never blocks: a worker that stopped reading must not hold up
+// the data path, nor Close. The lock is held.
 func (c *Channel) write(v any, fd int) error {
 	if c.closed {
 		return ErrClosed
@@ -227,14 +240,37 @@ func (c *Channel) write(v any, fd int) error {
 	if fd >= 0 {
 		oob = unix.UnixRights(fd)
 	}
-	n, _, err := c.conn.WriteMsgUnix(b, oob, nil)
-	if err == nil && n < len(b) {
-		_, err = c.conn.Write(b[n:])
+	if len(b) > maxMessage {
+		return fmt.Errorf("write to the worker's IPC channel: a message of %d bytes is too large", len(b))
 	}
-	if err != nil {
+	n, err := sendNow(c.conn, b, oob)
+	switch {
+	case errors.Is(err, syscall.EAGAIN):
+		return ErrBusy
+	case err != nil:
 		return fmt.Errorf("write to the worker's IPC channel: %w", err)
+	case n < len(b): // the rest would be taken for another message
+		c.conn.Close()
+		return fmt.Errorf("write to the worker's IPC channel: %w", io.ErrShortWrite)
 	}
 	return nil
+}
+
+// sendNow sends b and the control data oob without waiting for room.
+func sendNow(conn *net.UnixConn, b, oob []byte) (n int, err error) {
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return 0, err
+	}
+	gone := raw.Control(func(fd uintptr) {
+		for {
+			n, err = unix.SendmsgN(int(fd), b, oob, nil, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
+			if !errors.Is(err, syscall.EINTR) {
+				return
+			}
+		}
+	})
+	return n, errors.Join(gone, err)
 }
 
 // number puts the sender's running number into a message.

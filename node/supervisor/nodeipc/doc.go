@@ -6,9 +6,10 @@
 // and lib/internal/child_process and tried on the real binaries.
 //
 // Concurrency: Run reads in its caller's goroutine and calls the Handler from there, one call at a time. All other methods
-// are safe for concurrent use. The outcome function of an offer is called exactly once, from Run or from Close.
+// are safe for concurrent use and none blocks. The outcome function of an offer is called exactly once, from Run or from Close.
 //
-// Errors: ErrClosed after the channel's end. A worker that writes something that is not Node's protocol ends the channel.
+// Errors: ErrClosed after the channel's end, ErrBusy where the worker does not read. A worker that writes something that is not Node's
+// protocol, or that asks without reading the answers, ends the channel.
 //
 // Read channel.go (the channel and its loop), message.go (the messages), offer.go (passing sockets), preload.go (the small script
 // that lets a worker drain without closing a connection under a client).

@@ -49,7 +49,8 @@ type Query struct {
 func (q Query) UDP() bool { return len(q.Family) == 4 && q.Family[:3] == "udp" }
 
 // Reply answers a Query. Errno is 0, or a negative errno that the app sees as the error of its listen call. Address, Port and IPv6
-// are what the app sees as its own listening address; Data is the first worker's Data for this key.
+// are what the app sees as its own listening address (Port only where it asked for any: Node fails on another than it asked for); Data
+// is the first worker's Data for this key, nil for the worker's own.
 type Reply struct {
 	Errno   int
 	Address string

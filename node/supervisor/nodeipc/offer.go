@@ -1,8 +1,6 @@
 package nodeipc
 
-import (
-	"net/netip"
-)
+import "net/netip"
 
 // Outcome says what became of an offered connection.
 type Outcome uint8
@@ -14,6 +12,9 @@ const (
 	Lost                        // Lost: the worker died before it said anything; by Node's source it has not read a byte.
 )
 
+// maxUnacked bounds the descriptors on their way to one worker (count). The kernel takes about as many.
+const maxUnacked = 256
+
 // offer is a descriptor on its way to the worker.
 type offer struct {
 	seq     int64
@@ -21,7 +22,8 @@ type offer struct {
 }
 
 // Offer passes the connection fd to the server that listens on key. The descriptor stays the caller's; outcome is called exactly once,
-// also when Offer returns nil and the worker dies later. On an error outcome is not called. remote, where valid, is the
+// also when Offer returns nil and the worker dies later. On an error outcome is not called. Offer never blocks: with too much on the way to
+// the worker it returns ErrBusy. remote, where valid, is the
 // address that the app is to see as the client's, for a connection whose other end is not the client itself.
 func (c *Channel) Offer(key string, fd int, remote netip.AddrPort, outcome func(Outcome)) error {
 	m := handleEnvelope{Cmd: cmdHandle, Type: "net.Native", Msg: newConn{Cmd: cmdCluster, Act: "newconn", Key: key}}
@@ -33,6 +35,9 @@ func (c *Channel) Offer(key string, fd int, remote netip.AddrPort, outcome func(
 	defer c.mu.Unlock()
 	if c.closed {
 		return ErrClosed
+	}
+	if len(c.unacked) >= maxUnacked {
+		return ErrBusy
 	}
 	o := &offer{outcome: outcome, seq: c.seq + 1}
 	c.offers[o.seq] = o
