@@ -8,7 +8,7 @@ const (
 	margin = 0.2 // of the median service time: what a forward must gain beyond its hop
 	// longWeight is the cost of one long-lived connection per worker, in median service times. Long-lived connections are
 	// placed by count, and a worker that is held by one is a worse choice than an idle one on a peer.
-	longWeight = 1
+	longWeight = 2
 )
 
 // View is all that a decision looks at: this node's workers and the peers that could take the connection.

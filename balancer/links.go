@@ -56,11 +56,12 @@ func (l *links) set(peer string, up bool) (back bool) {
 	return back
 }
 
-func (l *links) usable(peer string, now time.Time) bool {
+// usable tells whether connections may be sent to the peer now. silent includes a peer that is not heard at this moment.
+func (l *links) usable(peer string, now time.Time, silent bool) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	k := l.peers[peer]
-	return k != nil && k.up && !now.Before(k.shutUntil)
+	return k != nil && (k.up || silent) && !now.Before(k.shutUntil)
 }
 
 // heard tells whether the peer's link is up: the last word of a dead peer must not steer.

@@ -69,12 +69,20 @@ func (p *Picker) selfLoad() Load {
 	return Load{Ready: l.readyCount(), Open: float64(l.short), Long: float64(l.long), Service: l.measured()}
 }
 
-// reachable lists the peers that could take the connection, with their estimated load, by name.
+// reachable lists the peers that could take the connection, with their estimated load, by name. When none is heard at all, it is more likely
+// that this node was held up than that every peer died within the same moment: then the silent ones are asked, and their answer tells.
 func (p *Picker) reachable(info PickInfo, median time.Duration) []PeerLoad {
+	if out := p.usable(info, median, false); len(out) > 0 {
+		return out
+	}
+	return p.usable(info, median, true)
+}
+
+func (p *Picker) usable(info PickInfo, median time.Duration, silent bool) []PeerLoad {
 	var out []PeerLoad
 	for _, name := range p.names {
 		r := p.peers[name]
-		if r.report.Ready == 0 || slices.Contains(info.Tried, name) || !p.links.usable(name, info.Now) {
+		if r.report.Ready == 0 || slices.Contains(info.Tried, name) || !p.links.usable(name, info.Now, silent) {
 			continue
 		}
 		out = append(out, PeerLoad{Name: name, Load: Load{

@@ -111,10 +111,29 @@ func TestNoTarget(t *testing.T) {
 	r.refused(PickInfo{LocalOnly: true}, ErrNoTarget)
 	r.must(PickInfo{}, "b").Done(DoneInfo{Now: r.n})
 	r.refused(PickInfo{Tried: []string{"b"}}, ErrNoTarget)
-	r.b.SetLink("b", false)
-	r.refused(PickInfo{}, ErrNoTarget)
-	r.b.SetLink("b", true)
 	r.p.SetReport("b", Report{}, r.n)
+	r.refused(PickInfo{}, ErrNoTarget)
+	r.settled()
+}
+
+func TestSilentPeersAreTheLastResort(t *testing.T) {
+	r := newRig(t)
+	r.peer("b")
+	r.peer("c")
+	r.b.SetLink("b", false)
+	for i := range uint64(20) {
+		r.must(PickInfo{Rand: i}, "c").Done(DoneInfo{Now: r.n})
+	}
+	r.b.SetLink("c", false)
+	x, err := r.p.Pick(PickInfo{Now: r.n})
+	if err != nil {
+		t.Fatalf("nobody is heard: %v, want one of the silent peers to be asked", err)
+	}
+	x.Done(DoneInfo{Now: r.n, Failed: true})
+	other := map[string]string{"b": "c", "c": "b"}[x.Target.ID]
+	r.must(PickInfo{}, other).Done(DoneInfo{Now: r.n})
+	r.b.Forget("b")
+	r.b.Forget("c")
 	r.refused(PickInfo{}, ErrNoTarget)
 	r.settled()
 }

@@ -8,13 +8,24 @@ import (
 	"meshnode/e2e/lab"
 )
 
-// three starts three hosts with the plain app, two workers each.
+// three starts three hosts with the plain app, two workers each, and waits until each knows that the others serve it: a load record is up to 100 ms
+// old.
 func three(t *testing.T) (*lab.Lab, []*lab.Node) {
 	t.Helper()
 	lab.NeedNode(t)
 	l := lab.New(t, 3)
 	nodes := l.Cluster()
 	nodes[1].Must("start", "-n", "web", "-i", "2", lab.App(t, "plain.js"))
+	c := l.Client(true)
+	for _, n := range nodes {
+		lab.Eventually(t, 10*time.Second, func() error {
+			by, err := lab.Many(c, n.URL(3000, "/?ms=20"), 24, 24)
+			if err == nil && len(by) < 6 {
+				err = fmt.Errorf("%s reaches %v", n.Name, by)
+			}
+			return err
+		})
+	}
 	return l, nodes
 }
 

@@ -172,11 +172,14 @@ func (n *Node) openMesh(ctx context.Context) error {
 	return nil
 }
 
-// refreshMembers publishes the members for all that look them up, and forgets who left.
+// refreshMembers publishes the members for all that look them up, and forgets who is gone.
 func (n *Node) refreshMembers() {
 	now := make(map[string]mesh.Member)
 	for _, m := range n.mesh.Members() {
 		now[m.Name] = m
+		if m.Status == mesh.Failed || m.Status == mesh.Left {
+			n.bal.Forget(m.Name)
+		}
 	}
 	for name := range n.members() {
 		if _, ok := now[name]; !ok {

@@ -73,6 +73,7 @@ type view struct {
 	sampler  *load.Sampler
 	clients  clients
 	learned  chan learnt
+	reports  chan struct{} // wakes keepReporting
 	exits    exits
 }
 
@@ -250,6 +251,7 @@ func (n *Node) openData(context.Context) error {
 	n.bal = balancer.New(balancer.LeastLoad{})
 	n.proxy = proxy.New(proxy.Options{Balancer: n.bal, DialPeer: n.dialForward, Logger: n.log})
 	n.closeLater("data path", n.proxy.Close)
+	n.view.reports = make(chan struct{}, 1)
 	n.routes = newRoutes(n)
 	preload := ""
 	if !n.s.NoPreload {

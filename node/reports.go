@@ -19,11 +19,15 @@ func (n *Node) keepReporting(ctx context.Context) {
 		n.report()
 		select {
 		case <-t.C:
+		case <-n.view.reports:
 		case <-ctx.Done():
 			return
 		}
 	}
 }
+
+// reportSoon has the record made anew at once: a worker became ready, or is no longer.
+func (n *Node) reportSoon() { poke(n.view.reports) }
 
 // report hands the present load to the mesh.
 func (n *Node) report() {

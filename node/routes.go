@@ -51,6 +51,7 @@ func (r *routes) Route(w supervisor.Worker) {
 	}
 	r.ready[w.App][w.ID] = true
 	r.publish(w.App)
+	r.n.reportSoon()
 }
 
 // Unroute implements supervisor.Router.
@@ -60,6 +61,7 @@ func (r *routes) Unroute(w supervisor.Worker) {
 	if r.ready[w.App][w.ID] {
 		delete(r.ready[w.App], w.ID)
 		r.publish(w.App)
+		r.n.reportSoon()
 	}
 }
 
