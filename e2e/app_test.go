@@ -103,22 +103,14 @@ func TestOrderlyStopAndNothingLeftBehind(t *testing.T) {
 	l, nodes := three(t)
 	load := lab.StartLoad(200, []*http.Client{l.Client(true)}, []string{nodes[0].URL(3000, "/?ms=20"), nodes[1].URL(3000, "/?ms=20")})
 	lab.Eventually(t, 20*time.Second, func() error { return atLeast(load.Sent(), 200) })
-	slow := make(chan error, 1)
-	go func() {
-		_, err := lab.Get(l.Client(true), nodes[2].URL(3000, "/?ms=1500"))
-		slow <- err
-	}()
-	lab.Eventually(t, 5*time.Second, func() error {
-		s, err := nodes[2].Status()
-		if err == nil && s.Apps[0].Connections == 0 {
-			err = lab.ErrNone
-		}
-		return err
-	})
+	_, rest, err := lab.Slow(l.Client(true), nodes[2].URL(3000, "/slow?ms=1500"))
+	if err != nil {
+		t.Fatal(err)
+	}
 	if err := nodes[2].Stop(30 * time.Second); err != nil {
 		t.Errorf("orderly stop: %v", err)
 	}
-	if err := <-slow; err != nil {
+	if err := rest(); err != nil {
 		t.Errorf("the request in flight on the stopped node: %v", err)
 	}
 	total, failed, _ := load.Stop()

@@ -69,6 +69,8 @@ func workerSpec(app spec.App) supervisor.Spec {
 	s := supervisor.Spec{App: app.Name, Release: app.Release, Command: app.Command, Dir: app.Dir, Mode: mode, WaitReady: app.WaitReady,
 		Serves: mode == supervisor.ModePort && len(app.Listen) > 0, ListenTimeout: seconds(app.Timeouts.Listen),
 		DrainTimeout: seconds(app.Timeouts.Drain), KillTimeout: seconds(app.Timeouts.Kill)}
+	// A Node app that never listened may be one that serves nobody, such as a consumer of a queue.
+	s.Undecided = app.Mode == spec.ModeAuto && mode == supervisor.ModeCluster && len(app.Listen)+len(app.Learned) == 0
 	for k, v := range app.Env {
 		s.Env = append(s.Env, k+"="+v)
 	}

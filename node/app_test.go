@@ -54,6 +54,15 @@ func TestWorkerSpec(t *testing.T) {
 	if d := cmp.Diff(want, got); d != "" {
 		t.Errorf("a Node app (-want +got):\n%s", d)
 	}
+	app.Mode, app.Listen = spec.ModeAuto, nil
+	if got := workerSpec(app); !got.Undecided {
+		t.Errorf("a Node app that nobody knows to listen: %+v", got)
+	}
+	app.Learned = []string{":3000"}
+	if got := workerSpec(app); got.Undecided {
+		t.Errorf("a Node app that has listened before: %+v", got)
+	}
+	app.Listen, app.Learned = []string{":8080"}, nil
 	app.Command = []string{"python3", "/a.py"}
 	if got := workerSpec(app); got.Mode != supervisor.ModePort || !got.Serves || got.Port != 0 {
 		t.Errorf("another program: %+v", got)

@@ -262,13 +262,8 @@ func (n *Node) openData(context.Context) error {
 		preload = p
 	}
 	n.sup = supervisor.New(supervisor.Options{Dir: n.dir.path, Node: n.s.Node, NodeID: n.who.ID, Preload: preload, Spawner: n.o.Spawner,
-		Router: n.routes, Logger: n.log, Metrics: n.tele.Metrics})
-	n.closeLater("workers", func() error {
-		ctx, cancel := context.WithTimeout(context.Background(), shutdownLimit)
-		defer cancel()
-		n.sup.Close(ctx)
-		return nil
-	})
+		Router: n.routes, OnExit: n.view.exits.add, Logger: n.log, Metrics: n.tele.Metrics})
+	n.closeLater("workers", n.endWorkers)
 	n.view.sampler = load.NewSampler("/proc", n.pids)
 	return nil
 }
@@ -276,7 +271,16 @@ func (n *Node) openData(context.Context) error {
 // shutdownLimit is how long a stopping node waits for its workers before it kills them; an app's own deadlines usually end it earlier.
 const shutdownLimit = 60 * time.Second
 
-// drain is the first part of an orderly stop: the peers are told, nothing new is accepted, the leadership goes to another.
+// endWorkers drains and ends all workers. A second call finds none.
+func (n *Node) endWorkers() error {
+	ctx, cancel := context.WithTimeout(context.Background(), shutdownLimit)
+	defer cancel()
+	n.sup.Close(ctx)
+	return nil
+}
+
+// drain is the first part of an orderly stop, during which all else goes on: the peers are told, nothing new is accepted, the leadership goes
+// to another, and the workers finish what they have.
 func (n *Node) drain() {
 	n.view.draining.Store(true)
 	n.report()
@@ -284,6 +288,7 @@ func (n *Node) drain() {
 	if err := n.store.TransferLeadership(); err == nil {
 		n.log.Info("leadership handed over")
 	}
+	_ = n.endWorkers()
 }
 
 func (n *Node) pids() []int {

@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"time"
 
 	"meshnode/mesh"
 	"meshnode/node/api"
@@ -55,30 +56,39 @@ func (b peerBackend) LocalStatus(context.Context) (api.LocalStatus, error) { ret
 
 // LocalLogs implements api.Peer.
 func (b peerBackend) LocalLogs(ctx context.Context, q api.LogQuery, emit func(api.LogLine) error) error {
+	var follower *supervisor.Follower
+	if q.Follow { // before the past is read, so that no line falls between the two
+		follower = b.n.sup.Follow(q.App)
+		defer follower.Close()
+	}
 	past, err := b.n.sup.LastLines(q.App, q.Stream, q.Lines)
 	if err != nil {
 		return err
 	}
-	var f *supervisor.Follower
-	if q.Follow {
-		f = b.n.sup.Follow(q.App)
-		defer f.Close()
-	}
+	var seen time.Time
 	for _, l := range past {
+		seen = l.Time
 		if err := emit(b.n.logLine(l)); err != nil {
 			return err
 		}
 	}
-	if f == nil {
+	if follower == nil {
 		return nil
 	}
+	return b.follow(ctx, follower, func(l supervisor.Line) error {
+		if q.Stream != "" && l.Stream != q.Stream || !l.Time.Truncate(time.Microsecond).After(seen) {
+			return nil
+		}
+		return emit(b.n.logLine(l))
+	})
+}
+
+// follow passes on new lines until the context ends.
+func (b peerBackend) follow(ctx context.Context, f *supervisor.Follower, emit func(supervisor.Line) error) error {
 	for {
 		select {
 		case l := <-f.Lines():
-			if q.Stream != "" && l.Stream != q.Stream {
-				continue
-			}
-			if err := emit(b.n.logLine(l)); err != nil {
+			if err := emit(l); err != nil {
 				return err
 			}
 		case <-ctx.Done():

@@ -25,7 +25,7 @@ type routes struct {
 	n *Node
 
 	mu    sync.Mutex
-	ready map[string]map[string]bool    // worker IDs by app
+	ready map[string]map[string]bool    // by app and worker ID: whether it takes sockets
 	held  map[listenKey]map[string]bool // worker IDs that listen on it
 	data  map[listenKey]json.RawMessage // the first worker's opaque data, echoed to all
 	fault map[listenKey]error           // listeners that could not be opened
@@ -49,7 +49,7 @@ func (r *routes) Route(w supervisor.Worker) {
 	if r.ready[w.App] == nil {
 		r.ready[w.App] = make(map[string]bool)
 	}
-	r.ready[w.App][w.ID] = true
+	r.ready[w.App][w.ID] = w.Channel != nil
 	r.publish(w.App)
 	r.n.reportSoon()
 }
@@ -58,7 +58,7 @@ func (r *routes) Route(w supervisor.Worker) {
 func (r *routes) Unroute(w supervisor.Worker) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.ready[w.App][w.ID] {
+	if _, ok := r.ready[w.App][w.ID]; ok {
 		delete(r.ready[w.App], w.ID)
 		r.publish(w.App)
 		r.n.reportSoon()
@@ -68,10 +68,22 @@ func (r *routes) Unroute(w supervisor.Worker) {
 // publish gives the balancer an app's ready workers. The lock is held, so that publications keep their order.
 func (r *routes) publish(app string) {
 	out := make([]balancer.Worker, 0, len(r.ready[app]))
-	for id := range r.ready[app] {
-		out = append(out, balancer.Worker{ID: id, Window: window})
+	for id, passes := range r.ready[app] {
+		if !passes || r.listens(app, id) {
+			out = append(out, balancer.Worker{ID: id, Window: window})
+		}
 	}
 	r.n.bal.Picker(app).SetWorkers(out)
+}
+
+// listens reports whether a Node worker listens on anything: one that closed its servers is given nothing more. The lock is held.
+func (r *routes) listens(app, worker string) bool {
+	for k, ids := range r.held {
+		if k.app == app && ids[worker] {
+			return true
+		}
+	}
+	return false
 }
 
 // Drained implements supervisor.Router.
@@ -117,6 +129,7 @@ func (r *routes) Listen(w supervisor.Worker, q nodeipc.Query) nodeipc.Reply {
 		r.held[k] = make(map[string]bool)
 	}
 	r.held[k][w.ID] = true
+	r.republish(w)
 	if _, ok := r.data[k]; !ok {
 		r.data[k] = q.Data
 	}
@@ -131,6 +144,14 @@ func (r *routes) Unlisten(w supervisor.Worker, key string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	delete(r.held[listenKey{w.App, key}], w.ID)
+	r.republish(w)
+}
+
+// republish follows a change of what a worker listens on. The lock is held.
+func (r *routes) republish(w supervisor.Worker) {
+	if _, ready := r.ready[w.App][w.ID]; ready {
+		r.publish(w.App)
+	}
 }
 
 // open opens a listener of an app, and remembers the fault if it cannot be.

@@ -3,6 +3,7 @@
 //   /        answers after ?ms= milliseconds, who served it
 //   /one     the same, one request at a time per worker
 //   /hold    says who serves it at once, and keeps the answer open until the client leaves
+//   /slow    says who serves it at once, and ends the answer after ?ms= milliseconds
 const http = require('http');
 
 const me = () => ({ node: process.env.MESHNODE_NODE, worker: process.env.NODE_APP_INSTANCE, pid: process.pid, version: process.env.APP_VERSION || '' });
@@ -16,6 +17,12 @@ http
     const body = JSON.stringify({ ...me(), remote: req.socket.remoteAddress });
     if (url.pathname === '/hold') {
       res.write(body + '\n');
+      return;
+    }
+    if (url.pathname === '/slow') {
+      res.write(body + '\n');
+      await pause(ms);
+      res.end('the end\n');
       return;
     }
     if (url.pathname === '/one') {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strings"
 	"sync"
 	"time"
 )
@@ -95,6 +96,28 @@ func Hold(c *http.Client, url string) (Answer, func(), error) {
 		return a, nil, err
 	}
 	return a, func() { cancel(); res.Body.Close() }, nil
+}
+
+// Slow opens a request whose answer takes its time, and returns who serves it and what waits for the answer's end.
+func Slow(c *http.Client, url string) (Answer, func() error, error) {
+	var a Answer
+	res, err := c.Get(url)
+	if err != nil {
+		return a, nil, err
+	}
+	d := json.NewDecoder(res.Body)
+	if err := d.Decode(&a); err != nil {
+		res.Body.Close()
+		return a, nil, err
+	}
+	return a, func() error {
+		defer res.Body.Close()
+		rest, err := io.ReadAll(io.MultiReader(d.Buffered(), res.Body))
+		if err == nil && !strings.Contains(string(rest), "the end") {
+			err = fmt.Errorf("the answer broke off: %q", rest)
+		}
+		return err
+	}, nil
 }
 
 // Load sends requests at an even rate, whatever the answers do (open loop), to one URL after the other, and keeps count.

@@ -74,22 +74,23 @@ func sender(oob []byte) int {
 // Times of the check whether a worker in mode port listens, or lives, already.
 const (
 	probeEvery = 50 * time.Millisecond
-	aliveAfter = time.Second // a worker that serves nobody counts as ready when it has lived this long
+	aliveAfter = time.Second      // a worker that serves nobody counts as ready when it has lived this long
+	quietAfter = 10 * time.Second // and a Node worker of which that is not known
 )
 
-// probe calls ready once the worker accepts connections on addr, or once it has lived for aliveAfter if it has no address. It ends
-// with done.
-func probe(addr string, done <-chan struct{}, ready func()) {
-	if addr == "" {
-		t := time.NewTimer(aliveAfter)
-		defer t.Stop()
-		select {
-		case <-t.C:
-			ready()
-		case <-done:
-		}
-		return
+// outlive calls ready once the worker has lived for so long. It ends with done.
+func outlive(limit time.Duration, done <-chan struct{}, ready func()) {
+	t := time.NewTimer(limit)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		ready()
+	case <-done:
 	}
+}
+
+// probe calls ready once the worker accepts connections on addr. It ends with done.
+func probe(addr string, done <-chan struct{}, ready func()) {
 	t := time.NewTicker(probeEvery)
 	defer t.Stop()
 	d := net.Dialer{Timeout: time.Second}

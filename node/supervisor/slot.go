@@ -200,6 +200,9 @@ func (s *slot) onReady(p *process) {
 func (s *slot) onExit(p *process) {
 	s.procs.live--
 	s.publish(func(st *Status) { st.LastExit = p.exit })
+	if s.sup.o.OnExit != nil {
+		s.sup.o.OnExit(p.ended())
+	}
 	switch {
 	case p == s.procs.next:
 		s.procs.next = nil

@@ -37,6 +37,7 @@ type Spec struct {
 	Mode          Mode
 	Port          int           // Port is the value of PORT in mode cluster; 0 leaves it unset.
 	Serves        bool          // Serves is set in mode port when clients reach the app: the worker must listen on PORT.
+	Undecided     bool          // Undecided is set in mode cluster while nobody knows whether the worker listens: living for quietAfter is ready enough.
 	WaitReady     bool          // WaitReady: ready once the worker says so, and not before. Otherwise its word counts for nothing.
 	ListenTimeout time.Duration // ListenTimeout is how long a worker may take to become ready.
 	DrainTimeout  time.Duration // DrainTimeout is how long open connections may take to finish before a stop.
@@ -66,6 +67,14 @@ type Worker struct {
 	Serves  bool
 	Addr    string           // Addr is the private "127.0.0.1:port" in mode port.
 	Channel *nodeipc.Channel // Channel is the IPC channel in mode cluster, else nil.
+}
+
+// Exit is one end of a worker's process.
+type Exit struct {
+	Worker
+	Code   int    // Code is the exit code, -1 when a signal ended it.
+	Signal string // Signal is such as "SIGKILL", else empty.
+	Reason string // Reason is how it ended and why, in words.
 }
 
 // Router is what the supervisor needs of the routing.

@@ -20,6 +20,7 @@ type Options struct {
 	Preload string // Preload is the path of the preload script for Node workers; "" = none.
 	Spawner *Spawner
 	Router  Router
+	OnExit  func(Exit) // OnExit is told of every end of a worker's process; it must not block. nil = nobody.
 	Logger  hclog.Logger
 	Metrics *metrics.Metrics // Metrics may be nil.
 }

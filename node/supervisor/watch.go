@@ -24,8 +24,15 @@ func (p *process) watch(s *slot) {
 	side.Go(func() { p.notify.wait(p.saidReady) })
 	if p.Channel != nil {
 		side.Go(func() { p.converse(s, dead) })
-	} else if !p.spec.WaitReady {
+	}
+	switch {
+	case p.spec.WaitReady:
+	case p.Channel == nil && p.Addr != "":
 		side.Go(func() { probe(p.Addr, dead, p.setReady) })
+	case p.Channel == nil:
+		side.Go(func() { outlive(aliveAfter, dead, p.setReady) })
+	case p.spec.Undecided:
+		side.Go(func() { outlive(quietAfter, dead, p.setReady) })
 	}
 	awaitExit(p.cmd.Process.Pid)
 	p.unroute() // before the offers in flight are settled, so that none comes back to it
@@ -128,6 +135,21 @@ func (p *process) kill() {
 	if !p.life.reaped {
 		_ = syscall.Kill(-p.cmd.Process.Pid, syscall.SIGKILL)
 	}
+}
+
+// ended is the process's end for those who keep a record. The slot calls it, which knows whether the process was to end.
+func (p *process) ended() Exit {
+	e := Exit{Worker: p.Worker, Code: p.cmd.ProcessState.ExitCode(), Reason: p.exit}
+	if ws, ok := p.cmd.ProcessState.Sys().(syscall.WaitStatus); ok && ws.Signaled() {
+		e.Signal = unix.SignalName(ws.Signal())
+	}
+	switch {
+	case p.retiring:
+		e.Reason += ", asked to stop"
+	case !p.ready:
+		e.Reason += " before it was ready"
+	}
+	return e
 }
 
 // describe says in words how a process ended.
