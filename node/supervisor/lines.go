@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -125,18 +126,27 @@ func parseLine(raw string) Line {
 	return Line{Text: raw}
 }
 
-// Headline picks the line of a failed process's output that says most: the first that names an error, else the last that says
-// anything. It is cut to 200 bytes.
+// errorLine is how Node.js, Python, Ruby and Java begin the line that names an uncaught error.
+var errorLine = regexp.MustCompile(`^(Uncaught )?[\w.$]*(Error|Exception)\b`)
+
+// Headline picks the line of a failed process's output that says most: the first that begins with an error's name, else the first that
+// names one, else the last that says anything. It is cut to 200 bytes.
 func Headline(tail []string) string {
-	best := ""
+	best, rank := "", 0
 	for _, l := range tail {
 		t := strings.TrimSpace(l)
-		if t == "" || strings.HasPrefix(t, "at ") || strings.HasPrefix(t, "Node.js v") || strings.Trim(t, "^~ ") == "" {
+		if t == "" || strings.HasPrefix(t, "at ") || strings.HasPrefix(t, "Node.js v") || strings.HasPrefix(t, "(Use `node") || strings.Trim(t, "^~ ") == "" {
 			continue
 		}
-		best = t
-		if strings.Contains(t, "Error") || strings.Contains(strings.ToLower(t), "error:") {
-			break
+		r := 1
+		switch {
+		case errorLine.MatchString(t):
+			r = 3
+		case strings.Contains(t, "Error"), strings.Contains(strings.ToLower(t), "error:"):
+			r = 2
+		}
+		if r > rank || r == 1 && rank == 1 {
+			best, rank = t, r
 		}
 	}
 	return strings.ToValidUTF8(best[:min(len(best), 200)], "")
