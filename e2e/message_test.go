@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"fmt"
 	"net"
 	"os"
 	"os/exec"
@@ -146,5 +147,33 @@ func TestVerbMistakes(t *testing.T) {
 	}
 	if by, err := lab.Many(l.Client(true), n.URL(3000, "/"), 50, 4); err != nil {
 		t.Errorf("the app was disturbed: %v, %v", by, err)
+	}
+}
+
+// An app that was stopped is shown as stopped, refuses connections, and starts again by its name.
+func TestStoppedAppIsKept(t *testing.T) {
+	l, nodes := three(t)
+	nodes[0].Must("stop", "web")
+	ws, err := nodes[1].Workers()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, w := range ws {
+		if w.Status != "stopped" || w.PID != 0 {
+			t.Errorf("after stop: %+v", w)
+		}
+	}
+	if len(ws) != 6 {
+		t.Errorf("list shows %d workers of the stopped app, want 6", len(ws))
+	}
+	lab.Eventually(t, 5*time.Second, func() error {
+		if a, err := lab.Get(l.Client(true), nodes[2].URL(3000, "/")); err == nil {
+			return fmt.Errorf("still served by %s", a.Who())
+		}
+		return nil
+	})
+	nodes[2].Must("start", "web")
+	if _, err := lab.Many(l.Client(true), nodes[1].URL(3000, "/"), 20, 4); err != nil {
+		t.Errorf("after start: %v", err)
 	}
 }

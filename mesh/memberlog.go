@@ -32,7 +32,8 @@ func newMemberLog(logger hclog.Logger) *log.Logger {
 
 // Write implements io.Writer: b is one line. It never fails.
 func (m *memberLog) Write(b []byte) (int, error) {
-	if bytes.HasPrefix(b, []byte("[DEBUG]")) && !m.log.IsDebug() {
+	// Its warnings tell of single packets; what became of a member is said by whoever watches the members.
+	if !bytes.HasPrefix(b, []byte("[ERR")) && !m.log.IsDebug() {
 		return len(b), nil
 	}
 	m.mu.Lock()

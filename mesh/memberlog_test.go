@@ -22,8 +22,8 @@ func TestMemberlistLogsWithLevelsAndBounded(t *testing.T) {
 			t.Errorf("%d lines of errors in:\n%s", n, buf.String())
 		}
 		<-time.After(time.Second)
-		l.Printf("[INFO] memberlist: later")
-		for _, want := range []string{"count=980", "[INFO]  mesh.memberlist: memberlist: later"} {
+		l.Printf("[ERR] memberlist: later")
+		for _, want := range []string{"count=980", "[ERROR] mesh.memberlist: memberlist: later"} {
 			if !strings.Contains(buf.String(), want) {
 				t.Errorf("no %q in:\n%s", want, buf.String())
 			}

@@ -177,6 +177,7 @@ func (n *Node) refreshMembers() {
 	now := make(map[string]mesh.Member)
 	for _, m := range n.mesh.Members() {
 		now[m.Name] = m
+		n.noteMember(m)
 		if m.Status == mesh.Failed || m.Status == mesh.Left {
 			n.bal.Forget(m.Name)
 		}
@@ -188,6 +189,20 @@ func (n *Node) refreshMembers() {
 		}
 	}
 	n.view.members.Store(&now)
+}
+
+// noteMember says once what became of a member.
+func (n *Node) noteMember(m mesh.Member) {
+	old, known := n.members()[m.Name]
+	switch {
+	case m.Name == n.s.Node || known && old.Status == m.Status && old.ID == m.ID:
+	case m.Status == mesh.Failed:
+		n.log.Warn("member failed", "peer", m.Name, "addr", m.Addr)
+	case m.Status == mesh.Left:
+		n.log.Info("member left", "peer", m.Name, "addr", m.Addr)
+	case m.Status == mesh.Alive && !(known && old.Status == mesh.Suspect && old.ID == m.ID):
+		n.log.Info("member joined", "peer", m.Name, "addr", m.Addr)
+	}
 }
 
 // dialForward opens a forward stream to a node.

@@ -29,6 +29,13 @@ func (n *Node) local() api.LocalStatus {
 	for name, app := range apps {
 		out.Progress[name] = n.progress(app, byApp[name])
 	}
+	for name, app := range apps { // a stopped app has no slot, and is not forgotten
+		for i := range n.workersOf(app) {
+			if app.Stopped && len(byApp[name]) == 0 {
+				out.Workers = append(out.Workers, n.localWorker(supervisor.Status{App: name, Slot: i, State: supervisor.StateStopped, Release: app.Release}))
+			}
+		}
+	}
 	for name, slots := range byApp {
 		if _, ok := apps[name]; !ok {
 			out.Progress[name] = n.progress(spec.App{Name: name, Stopped: true}, slots)

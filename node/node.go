@@ -288,8 +288,18 @@ func (n *Node) drain() {
 	if err := n.store.TransferLeadership(); err == nil {
 		n.log.Info("leadership handed over")
 	}
+	begun := time.Now()
 	_ = n.endWorkers()
+	// What is left came in here and is served by peers.
+	ctx, cancel := context.WithDeadline(context.Background(), begun.Add(forwardDrain))
+	defer cancel()
+	if n.proxy.Drained(ctx) != nil {
+		n.log.Warn("connections that peers serve were cut", "count", n.proxy.Stats().Open)
+	}
 }
+
+// forwardDrain is how long a stopping node waits for the connections that it passed on to peers, from the beginning of the drain.
+const forwardDrain = spec.DefaultDrainSeconds * time.Second
 
 func (n *Node) pids() []int {
 	var out []int

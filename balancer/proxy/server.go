@@ -236,6 +236,24 @@ func (s *Server) StopAccepting() {
 	}
 }
 
+// drainLook is how often a draining server looks whether all is done.
+const drainLook = 20 * time.Millisecond
+
+// Drained blocks until no connection is open, those that peers serve for us included, or the context ends (then it returns the
+// context's error). Call it after StopAccepting.
+func (s *Server) Drained(ctx context.Context) error {
+	t := time.NewTicker(drainLook)
+	defer t.Stop()
+	for s.Stats().Open > 0 {
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
 // Close stops accepting, cuts every connection whose bytes cross this node, and waits until their claims are given back. Sockets that were
 // handed off go on, uncounted. An offer that its worker has not answered ends with the worker: end the workers first.
 func (s *Server) Close() error {
