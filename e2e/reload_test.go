@@ -35,8 +35,10 @@ func TestReloadAndScaleLoseNothing(t *testing.T) {
 			lab.Eventually(t, 20*time.Second, func() error { return atLeast(load.Sent(), sent+300) })
 			total, failed, served := load.Stop()
 			t.Logf("%s took %.1f s; %d of %d requests lost; served by %d workers; %s", step.verb, took.Seconds(), len(failed), total, len(served), r.Out)
-			for _, f := range failed {
-				t.Error(f)
+			for i, f := range failed {
+				if t.Error(f); i == 10 {
+					break
+				}
 			}
 		})
 	}

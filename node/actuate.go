@@ -45,11 +45,19 @@ func (a actuator) Do(s reconcile.Step) {
 	if !ok {
 		return // the next round sees it gone
 	}
-	order := supervisor.StartFirst
-	if app.Order == spec.OrderStopFirst || app.Order == spec.OrderRestart {
-		order = supervisor.StopFirst
+	a.n.sup.Start(s.Slot, workerSpec(app), orderOf(app, s.Slot, a.n.sup.Status()))
+}
+
+// orderOf is the order in which a slot is replaced. A restart stops a worker first only while another of the app serves on this node: the last
+// one stays until its successor is ready. An app that is always to be replaced stop-first cannot run twice, so it has its gap.
+func orderOf(app spec.App, slot int, all []supervisor.Status) supervisor.Order {
+	another := slices.ContainsFunc(all, func(s supervisor.Status) bool {
+		return s.App == app.Name && s.Slot != slot && s.State == supervisor.StateReady
+	})
+	if app.Order == spec.OrderStopFirst || app.Order == spec.OrderRestart && another {
+		return supervisor.StopFirst
 	}
-	a.n.sup.Start(s.Slot, workerSpec(app), order)
+	return supervisor.StartFirst
 }
 
 // workersOf is how many workers of an app this node should have.

@@ -124,6 +124,28 @@ func TestRestartDoesNotChangeTheAppsOrder(t *testing.T) {
 	}
 }
 
+func TestRestartLeavesNoServerWithoutAWorker(t *testing.T) {
+	ready := func(app string, slot int) supervisor.Status {
+		return supervisor.Status{App: app, Slot: slot, State: supervisor.StateReady}
+	}
+	for _, c := range []struct {
+		name  string
+		order spec.Order
+		all   []supervisor.Status
+		want  supervisor.Order
+	}{
+		{"another serves", spec.OrderRestart, []supervisor.Status{ready("web", 0), ready("web", 1)}, supervisor.StopFirst},
+		{"it is the only one", spec.OrderRestart, []supervisor.Status{ready("web", 0), ready("other", 1)}, supervisor.StartFirst},
+		{"the other is not ready", spec.OrderRestart, []supervisor.Status{ready("web", 0), {App: "web", Slot: 1, State: supervisor.StateBackoff}}, supervisor.StartFirst},
+		{"it cannot run twice", spec.OrderStopFirst, []supervisor.Status{ready("web", 0)}, supervisor.StopFirst},
+		{"a reload", spec.OrderStartFirst, []supervisor.Status{ready("web", 0), ready("web", 1)}, supervisor.StartFirst},
+	} {
+		if got := orderOf(spec.App{Name: "web", Order: c.order}, 0, c.all); got != c.want {
+			t.Errorf("%s: %d, want %d", c.name, got, c.want)
+		}
+	}
+}
+
 func TestReminderSaysItOnce(t *testing.T) {
 	var r reminder
 	if !r.due("a", "refused") || r.due("a", "refused") {
