@@ -13,7 +13,13 @@ build: ## one static binary, bin/meshnode
 demo: ## three nodes on 127.0.0.1-3 with a small app, until Ctrl-C
 	@$(GO) build -o bin/demo ./e2e/demo && exec bin/demo
 
-test: check ## everything: formatting, vet, all tests with the race detector; the end-to-end tests say what they measured
+# Express and Fastify, which two of the end-to-end tests run unmodified; those tests are skipped where there is no npm.
+APPS := $(if $(shell command -v npm),e2e/apps/node_modules/.package-lock.json)
+
+e2e/apps/node_modules/.package-lock.json: e2e/apps/package-lock.json
+	cd e2e/apps && npm ci --no-audit --no-fund --loglevel=error && touch node_modules/.package-lock.json
+
+test: check $(APPS) ## everything: formatting, vet, all tests with the race detector; the end-to-end tests say what they measured
 	@status=0; set -x; \
 	CGO_ENABLED=1 $(GO) test -race -shuffle=on -timeout=$(TIMEOUT) $$($(GO) list ./... | grep -v '/e2e$$') || status=1; \
 	CGO_ENABLED=1 $(GO) test -race -shuffle=on -timeout=$(TIMEOUT) -v ./e2e || status=1; \
