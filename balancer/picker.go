@@ -205,6 +205,18 @@ func (p *Picker) Local(now time.Time) Report {
 	return Report{Ready: p.ledger.readyCount(), Outstanding: p.ledger.short, Long: p.ledger.long, Service: p.ledger.measured()}
 }
 
+// Accepted is the work that this node has accepted: its open short connections, those that peers serve included, per worker of its own
+// (dimensionless).
+func (p *Picker) Accepted() float64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	work := p.ledger.short
+	for _, r := range p.peers {
+		work += max(r.own, 0)
+	}
+	return float64(work) / float64(max(p.ledger.readyCount(), 1))
+}
+
 // Open returns the number of claims open on one worker (count).
 func (p *Picker) Open(worker string) int {
 	p.mu.Lock()

@@ -198,6 +198,22 @@ func TestLongLived(t *testing.T) {
 	r.settled()
 }
 
+func TestAcceptedCountsWhatPeersServe(t *testing.T) {
+	r := newRig(t, Worker{ID: "w1"}, Worker{ID: "w2"})
+	r.peer("b")
+	all := []PickResult{r.must(PickInfo{}, "w1"), r.must(PickInfo{}, "w2"), r.must(PickInfo{Tried: []string{"w1", "w2"}}, "b")}
+	if got := r.p.Accepted(); got != 1.5 {
+		t.Errorf("two here and one at a peer, over two workers: %v", got)
+	}
+	for _, x := range all {
+		x.Done(DoneInfo{Now: r.n})
+	}
+	if got := r.p.Accepted(); got != 0 {
+		t.Errorf("nothing open: %v", got)
+	}
+	r.settled()
+}
+
 func TestSlowServiceIsLearned(t *testing.T) {
 	r := newRig(t, Worker{ID: "w1"})
 	for range 5 {

@@ -3,27 +3,36 @@ package mesh
 import (
 	"cmp"
 	"hash/fnv"
+	"math"
 	"slices"
 )
 
-// Bounds of the aperture: up to fullMesh nodes everybody has a stream to everybody else, beyond that to apertureSize peers.
+// Bounds of the aperture: up to fullMesh nodes everybody has a stream to everybody else, beyond that to apertureSize peers, and to more
+// the more work a node accepts beyond what its own workers can do (Widen): a node that forwards most of what it accepts to a fixed few overloads
+// them.
 const (
 	fullMesh     = 17
 	apertureSize = 16
 )
 
-// aperture returns the peers that self opens load streams to, sorted by name. It chooses by rendezvous hashing (Thaler and Ravishankar, 1998):
+// aperture returns the size peers that self opens load streams to, at least apertureSize, sorted by name. It chooses by rendezvous hashing (Thaler and Ravishankar, 1998):
 // a peer that comes or goes changes one place at most, and over all nodes every peer is chosen about equally often.
-func aperture(self string, peers []string) []string {
+func aperture(self string, peers []string, size int) []string {
 	chosen := slices.Clone(peers)
-	if len(peers) >= fullMesh {
+	if size = max(size, apertureSize); len(peers) >= fullMesh && size < len(peers) {
 		slices.SortFunc(chosen, func(a, b string) int {
 			return cmp.Or(cmp.Compare(rendezvous(self, b), rendezvous(self, a)), cmp.Compare(a, b))
 		})
-		chosen = chosen[:apertureSize]
+		chosen = chosen[:size]
 	}
 	slices.Sort(chosen)
 	return chosen
+}
+
+// Widen sets the aperture by the work that this node accepts: work is the number of short connections it has open, its own and forwarded, per worker
+// of its own (dimensionless). 1 and less is the normal aperture. It takes effect within a tenth of a second.
+func (m *Mesh) Widen(work float64) {
+	m.keeper.width.Store(int32(min(math.Ceil(apertureSize*max(1, work)), math.MaxInt16)))
 }
 
 // rendezvous is the weight of peer for self: FNV-1a of both names, mixed further because FNV's high bits hardly depend on the last bytes.

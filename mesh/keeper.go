@@ -38,6 +38,7 @@ type keeper struct {
 	call     callbacks
 	watchers *watchers
 	own      atomic.Pointer[Load] // written by Report
+	width    atomic.Int32         // of the aperture; written by Widen
 
 	roster       *roster
 	links        map[string]*link

@@ -11,7 +11,7 @@ const linkEvents = 256
 // tend opens load streams to the peers of the aperture and drops those to others.
 func (k *keeper) tend(ctx context.Context, now time.Time) {
 	wanted := make(map[string]bool)
-	for _, name := range aperture(k.facts.self.Name, k.roster.peers(k.facts.cluster())) {
+	for _, name := range aperture(k.facts.self.Name, k.roster.peers(k.facts.cluster()), int(k.width.Load())) {
 		wanted[name] = true
 	}
 	for name, l := range k.links {

@@ -12,12 +12,12 @@ import (
 func TestApertureIsFullMeshUpTo17(t *testing.T) {
 	for n := range fullMesh {
 		peers := names(n)
-		if got := aperture("self", peers); len(got) != n {
+		if got := aperture("self", peers, 0); len(got) != n {
 			t.Errorf("%d peers: %d links", n, len(got))
 		}
 	}
 	for _, n := range []int{17, 40, 300} {
-		if got := aperture("self", names(n)); len(got) != apertureSize || !slices.IsSorted(got) {
+		if got := aperture("self", names(n), 0); len(got) != apertureSize || !slices.IsSorted(got) {
 			t.Errorf("%d peers: %v", n, got)
 		}
 	}
@@ -26,11 +26,11 @@ func TestApertureIsFullMeshUpTo17(t *testing.T) {
 // One peer more or less changes one place at most.
 func TestApertureIsStable(t *testing.T) {
 	peers := names(100)
-	before := aperture("self", peers)
+	before := aperture("self", peers, 0)
 	for i := range peers {
 		without := slices.Delete(slices.Clone(peers), i, i+1)
 		gone := 0
-		for _, name := range aperture("self", without) {
+		for _, name := range aperture("self", without, 0) {
 			if !slices.Contains(before, name) {
 				gone++
 			}
@@ -41,12 +41,29 @@ func TestApertureIsStable(t *testing.T) {
 	}
 }
 
+// A wider aperture holds the narrow one, and ends at all peers.
+func TestApertureWidens(t *testing.T) {
+	peers := names(100)
+	narrow, wide := aperture("self", peers, 0), aperture("self", peers, 40)
+	if len(wide) != 40 {
+		t.Errorf("40 wanted: %d links", len(wide))
+	}
+	for _, name := range narrow {
+		if !slices.Contains(wide, name) {
+			t.Errorf("%s is in the narrow aperture and not in the wide one", name)
+		}
+	}
+	if got := aperture("self", peers, 1000); len(got) != 100 {
+		t.Errorf("1000 wanted of 100: %d links", len(got))
+	}
+}
+
 // Everybody is chosen about equally often.
 func TestApertureIsEven(t *testing.T) {
 	all := names(100)
 	chosen := make(map[string]int)
 	for i, self := range all {
-		for _, name := range aperture(self, slices.Delete(slices.Clone(all), i, i+1)) {
+		for _, name := range aperture(self, slices.Delete(slices.Clone(all), i, i+1), 0) {
 			chosen[name]++
 		}
 	}

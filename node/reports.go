@@ -11,12 +11,19 @@ import (
 // reportEvery is how often this node's load record is made anew; gossip and the peer streams send the latest.
 const reportEvery = 50 * time.Millisecond
 
+// apertureDecay is what remains of the accepted work after one report: half of it after 1.7 s.
+const apertureDecay = 0.98
+
 // keepReporting makes the load record of this node until the context ends.
 func (n *Node) keepReporting(ctx context.Context) {
 	t := time.NewTicker(reportEvery)
 	defer t.Stop()
+	wide := 0.0
 	for {
 		n.report()
+		// Wider at once, narrower slowly, so that the streams to peers do not come and go with every burst.
+		wide = max(n.accepted(), wide*apertureDecay)
+		n.mesh.Widen(wide)
 		select {
 		case <-t.C:
 		case <-n.view.reports:
@@ -24,6 +31,17 @@ func (n *Node) keepReporting(ctx context.Context) {
 			return
 		}
 	}
+}
+
+// accepted is the accepted work per own worker of the app that has most of it.
+func (n *Node) accepted() float64 {
+	most := 0.0
+	for name := range n.store.State().Apps {
+		if p := n.bal.Lookup(name); p != nil {
+			most = max(most, p.Accepted())
+		}
+	}
+	return most
 }
 
 // reportSoon has the record made anew at once: a worker became ready, or is no longer.
