@@ -2,7 +2,11 @@ package e2e
 
 import (
 	"fmt"
+	"maps"
 	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -98,4 +102,42 @@ func TestKeepAliveRequestsCostNothing(t *testing.T) {
 	if busy-idle > 100*time.Millisecond {
 		t.Errorf("10,000 requests cost %s of meshnode's time", busy-idle)
 	}
+}
+
+// A release that throws at start is refused on every server: reload exits 2 with the reason, and the old workers go on, the very same processes.
+func TestBrokenReleaseIsRefused(t *testing.T) {
+	lab.NeedNode(t)
+	l := lab.New(t, 3)
+	nodes := l.Cluster()
+	script := filepath.Join(t.TempDir(), "web.js")
+	good, err := os.ReadFile(lab.App(t, "plain.js"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(script, good, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	nodes[0].Must("start", "-i", "2", script)
+	before := pids(t, nodes[0])
+	load := lab.StartLoad(200, []*http.Client{l.Client(true), l.Client(false)}, []string{nodes[0].URL(3000, "/"), nodes[1].URL(3000, "/")})
+	lab.Eventually(t, 20*time.Second, func() error { return atLeast(load.Sent(), 100) })
+	if err := os.WriteFile(script, []byte("throw new Error('a broken release')\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	r := nodes[2].Run("reload", "web")
+	if r.Code != 2 || !strings.Contains(r.Err, "release 2 is refused, release 1 goes on") || !strings.Contains(r.Err, "a broken release") {
+		t.Errorf("reload of a broken release: exit %d\n%s", r.Code, r.Err)
+	}
+	total, failed, _ := load.Stop()
+	t.Logf("broken release: %d of %d requests lost; %s", len(failed), total, r.Err[strings.LastIndex(strings.TrimSpace(r.Err), "\n")+1:])
+	for _, f := range failed {
+		t.Error(f)
+	}
+	if after := pids(t, nodes[0]); !maps.Equal(before, after) {
+		t.Errorf("the workers were %v and are %v", before, after)
+	}
+	if err := os.WriteFile(script, good, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	nodes[2].Must("reload", "web")
 }

@@ -146,6 +146,20 @@ func TestRestartLeavesNoServerWithoutAWorker(t *testing.T) {
 	}
 }
 
+func TestTheSameFailureIsSaidOnce(t *testing.T) {
+	fails := func(why string) api.LocalStatus {
+		return api.LocalStatus{Progress: map[string]api.NodeProgress{"web": {State: api.StateFailed, Error: why}, "fine": {State: api.StateDone}}}
+	}
+	got := failedApps(map[string]api.LocalStatus{"b": fails("no database"), "a": fails("no database"), "c": fails("no file")})
+	var what []string
+	for _, w := range got {
+		what = append(what, w.What)
+	}
+	if d := cmp.Diff([]string{"web on a, b: no database", "web on c: no file"}, what); d != "" {
+		t.Errorf("warnings (-want +got):\n%s", d)
+	}
+}
+
 func TestReminderSaysItOnce(t *testing.T) {
 	var r reminder
 	if !r.due("a", "refused") || r.due("a", "refused") {

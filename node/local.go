@@ -160,12 +160,6 @@ func (n *Node) localWarnings(l api.LocalStatus) []api.Warning {
 			out = append(out, api.Warning{What: fmt.Sprintf("%s: %s is not open on %s: %s", x.App, x.Addr, x.Node, x.Error), Remedy: remedy})
 		}
 	}
-	for name, p := range l.Progress {
-		if p.State == api.StateFailed {
-			out = append(out, api.Warning{What: fmt.Sprintf("%s on %s: %s", name, p.Node, p.Error),
-				Remedy: fmt.Sprintf("see: meshnode logs %s; mend it, then: meshnode reload %s", name, name)})
-		}
-	}
 	if f := n.store.Status().Fault; f != nil {
 		out = append(out, api.Warning{What: fmt.Sprintf("%s does not follow the configuration: %v", n.s.Node, f), Remedy: "use the same release of meshnode on all servers"})
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -80,8 +81,30 @@ func (b clusterBackend) Status(ctx context.Context) (api.Status, error) {
 	for _, name := range slices.Sorted(maps.Keys(state.Apps)) {
 		out.Apps = append(out.Apps, n.appStatus(name, all))
 	}
+	out.Warnings = append(out.Warnings, failedApps(all)...)
 	out.Warnings = append(out.Warnings, n.clusterWarnings(out)...)
 	return out, nil
+}
+
+// failedApps says which apps fail, once for all servers where they fail in the same way.
+func failedApps(all map[string]api.LocalStatus) []api.Warning {
+	type failure struct{ app, why string }
+	where := make(map[failure][]string)
+	for _, node := range slices.Sorted(maps.Keys(all)) {
+		for app, p := range all[node].Progress {
+			if p.State == api.StateFailed {
+				f := failure{app, p.Error}
+				where[f] = append(where[f], node)
+			}
+		}
+	}
+	var out []api.Warning
+	for f, nodes := range where {
+		out = append(out, api.Warning{What: fmt.Sprintf("%s on %s: %s", f.app, strings.Join(nodes, ", "), f.why),
+			Remedy: fmt.Sprintf("see: meshnode logs %s; mend it, then: meshnode reload %s", f.app, f.app)})
+	}
+	slices.SortFunc(out, func(a, b api.Warning) int { return cmp.Compare(a.What, b.What) })
+	return out
 }
 
 func (n *Node) appStatus(name string, all map[string]api.LocalStatus) api.AppStatus {

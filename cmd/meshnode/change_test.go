@@ -187,3 +187,13 @@ func TestParseScale(t *testing.T) {
 		}
 	}
 }
+
+func TestTheSameReasonIsSaidOnce(t *testing.T) {
+	fails := func(node, why string) api.NodeProgress {
+		return api.NodeProgress{Node: node, Want: 1, State: api.StateFailed, Error: why}
+	}
+	_, err := judge(outcome{App: "api", Nodes: []api.NodeProgress{fails("a", "no database"), fails("b", "no file"), fails("c", "no database")}})
+	if want := "api: does not run (a, c: no database; b: no file); look with: meshnode logs api"; err == nil || err.Error() != want {
+		t.Errorf("%v, want %s", err, want)
+	}
+}

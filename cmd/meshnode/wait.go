@@ -114,16 +114,24 @@ func orUnknown(reason string) string {
 
 // judge tells from the nodes' last states what came out.
 func judge(o outcome) (outcome, error) {
-	var reasons []string
+	var reasons []string // each said once, behind the nodes it holds for
+	nodes := make(map[string][]string)
 	kept := uint64(0)
 	for _, n := range o.Nodes {
 		if n.State != api.StateFailed {
 			continue
 		}
-		reasons = append(reasons, fmt.Sprintf("%s: %s", n.Node, orUnknown(n.Error)))
+		why := orUnknown(n.Error)
+		if nodes[why] == nil {
+			reasons = append(reasons, why)
+		}
+		nodes[why] = append(nodes[why], n.Node)
 		if n.Release != 0 && n.Release != o.Release {
 			kept = n.Release
 		}
+	}
+	for i, why := range reasons {
+		reasons[i] = strings.Join(nodes[why], ", ") + ": " + why
 	}
 	switch {
 	case len(reasons) == 0:
