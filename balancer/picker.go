@@ -22,8 +22,7 @@ type Picker struct {
 	mu      sync.Mutex // guards all below
 	ledger  ledger
 	peers   map[string]*peerApp
-	names   []string // of peers, sorted
-	counts  Counts
+	names   []string      // of peers, sorted
 	changed chan struct{} // closed at the next change, nil while nobody waits
 }
 
@@ -53,12 +52,10 @@ func (p *Picker) Pick(info PickInfo) (PickResult, error) {
 	if name == "" && w.full() {
 		return PickResult{}, ErrBusy // it will take something in a moment, or count as stalled
 	}
-	p.counts.Taken++
 	p.totals.taken.Add(1)
 	if name == "" {
 		return p.result(p.ledger.claimWorker(w, info.Now)), nil
 	}
-	p.counts.Forwarded++
 	p.totals.forwarded.Add(1)
 	p.links.sent(name, info.Now)
 	return p.result(p.ledger.claimPeer(name, p.peers[name], info.Now)), nil
@@ -126,7 +123,6 @@ func (p *Picker) release(c *claim, d DoneInfo) {
 		p.links.answered(c.target.ID)
 	}
 	p.ledger.release(c, d)
-	p.counts.Returned++
 	p.totals.returned.Add(1)
 	p.notify()
 }
@@ -225,13 +221,6 @@ func (p *Picker) Open(worker string) int {
 		return w.open
 	}
 	return 0
-}
-
-// Counts returns the totals since the start.
-func (p *Picker) Counts() Counts {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.counts
 }
 
 // Changed returns a channel that is closed at the next change that may make a difference to a waiting caller: a worker became

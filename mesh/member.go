@@ -31,6 +31,9 @@ const (
 	Left Status = "left"
 )
 
+// Up says that gossip counts the member as alive, be it heard this moment or not.
+func (s Status) Up() bool { return s == Alive || s == Suspect }
+
 // Member is one node as gossip sees it. Values given out by this package share their Tags and must not be changed.
 type Member struct {
 	// Name is the node name, unique in the cluster, at most 128 bytes.

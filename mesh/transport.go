@@ -29,7 +29,6 @@ type transport struct {
 	packets   net.PacketConn
 	listener  net.Listener
 	dial      Dialer
-	self      advertised
 	meter     *meter
 	log       hclog.Logger
 	packetCh  chan *memberlist.Packet

@@ -136,7 +136,7 @@ func (n *Node) quorumMembers(s *store.Store) []quorum.Member {
 			continue
 		}
 		out = append(out, quorum.Member{ID: m.ID, Name: m.Name, Addr: m.Addr, Since: m.Since,
-			Alive: m.Status == mesh.Alive || m.Status == mesh.Suspect, Left: m.Status == mesh.Left})
+			Alive: m.Status.Up(), Left: m.Status == mesh.Left})
 	}
 	return out
 }

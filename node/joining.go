@@ -9,7 +9,6 @@ import (
 	"slices"
 	"time"
 
-	"meshnode/mesh"
 	"meshnode/mesh/mux"
 	"meshnode/node/api"
 )
@@ -42,7 +41,7 @@ func (n *Node) hello() api.Hello {
 func (n *Node) aliveMembers() int {
 	k := 0
 	for _, m := range n.members() {
-		if m.Status == mesh.Alive || m.Status == mesh.Suspect {
+		if m.Status.Up() {
 			k++
 		}
 	}
@@ -145,7 +144,7 @@ func (n *Node) targets() []string {
 // isMember reports whether the node that answered is a living member.
 func (n *Node) isMember(h api.Hello) bool {
 	m, ok := n.members()[h.Node]
-	return ok && m.ID == h.ID && (m.Status == mesh.Alive || m.Status == mesh.Suspect)
+	return ok && m.ID == h.ID && m.Status.Up()
 }
 
 // resolve gives the "ip:port" forms of an address; a name that does not resolve has none.

@@ -30,10 +30,11 @@ func (n *Node) local() api.LocalStatus {
 		out.Progress[name] = n.progress(app, byApp[name])
 	}
 	for name, app := range apps { // a stopped app has no slot, and is not forgotten
+		if !app.Stopped || len(byApp[name]) > 0 {
+			continue
+		}
 		for i := range n.workersOf(app) {
-			if app.Stopped && len(byApp[name]) == 0 {
-				out.Workers = append(out.Workers, n.localWorker(supervisor.Status{App: name, Slot: i, State: supervisor.StateStopped, Release: app.Release}))
-			}
+			out.Workers = append(out.Workers, n.localWorker(supervisor.Status{App: name, Slot: i, State: supervisor.StateStopped, Release: app.Release}))
 		}
 	}
 	for name, slots := range byApp {

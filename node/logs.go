@@ -5,7 +5,6 @@ import (
 	"slices"
 	"sync"
 
-	"meshnode/mesh"
 	"meshnode/node/api"
 )
 
@@ -75,7 +74,7 @@ func (b logsBackend) each(ctx context.Context, f func(context.Context, source)) 
 		switch {
 		case name == b.n.s.Node:
 			wg.Go(func() { f(ctx, peerBackend{b.n}.LocalLogs) })
-		case m.Status == mesh.Alive || m.Status == mesh.Suspect:
+		case m.Status.Up():
 			wg.Go(func() { f(ctx, b.n.view.clients.get(b.n.mux, name, m.Addr).LocalLogs) })
 		}
 	}

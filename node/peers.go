@@ -4,7 +4,6 @@ import (
 	"context"
 	"time"
 
-	"meshnode/mesh"
 	"meshnode/node/api"
 	"meshnode/node/supervisor"
 	"meshnode/store/fsm"
@@ -24,7 +23,7 @@ func (b peerBackend) Hello(_ context.Context, from api.Hello) (api.Hello, error)
 	}
 	for _, m := range b.n.members() {
 		// The same place with another identity is a server whose disk was wiped: it takes its place again.
-		if m.Name == from.Node && m.ID != from.ID && m.Addr != from.Addr && (m.Status == mesh.Alive || m.Status == mesh.Suspect) {
+		if m.Name == from.Node && m.ID != from.ID && m.Addr != from.Addr && m.Status.Up() {
 			return mine, taken(from.Node, m.Addr)
 		}
 	}

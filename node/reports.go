@@ -20,9 +20,8 @@ func (n *Node) keepReporting(ctx context.Context) {
 	defer t.Stop()
 	wide := 0.0
 	for {
-		n.report()
 		// Wider at once, narrower slowly, so that the streams to peers do not come and go with every burst.
-		wide = max(n.accepted(), wide*apertureDecay)
+		wide = max(n.report(), wide*apertureDecay)
 		n.mesh.Widen(wide)
 		select {
 		case <-t.C:
@@ -33,22 +32,11 @@ func (n *Node) keepReporting(ctx context.Context) {
 	}
 }
 
-// accepted is the accepted work per own worker of the app that has most of it.
-func (n *Node) accepted() float64 {
-	most := 0.0
-	for name := range n.store.State().Apps {
-		if p := n.bal.Lookup(name); p != nil {
-			most = max(most, p.Accepted())
-		}
-	}
-	return most
-}
-
 // reportSoon has the record made anew at once: a worker became ready, or is no longer.
 func (n *Node) reportSoon() { poke(n.view.reports) }
 
-// report hands the present load to the mesh.
-func (n *Node) report() {
+// report hands the present load to the mesh, and returns the accepted work per own worker of the app that has most of it.
+func (n *Node) report() (accepted float64) {
 	now := time.Now()
 	st := n.proxy.Stats()
 	l := mesh.Load{AppliedIndex: n.store.State().Index, ForwardedIn: st.ForwardedIn, ForwardedOut: st.ForwardedOut,
@@ -59,9 +47,11 @@ func (n *Node) report() {
 			continue
 		}
 		r := p.Local(now)
+		accepted = max(accepted, p.Accepted())
 		l.Apps = append(l.Apps, mesh.AppLoad{App: name, Ready: uint16(r.Ready), Outstanding: uint32(r.Outstanding), Long: uint32(r.Long), Service: r.Service})
 	}
 	n.mesh.Report(l)
+	return accepted
 }
 
 // onLoad gives the balancer what a peer reports. Apps that the record does not name are not served there.

@@ -25,7 +25,7 @@ func (n *Node) gather(ctx context.Context) map[string]api.LocalStatus {
 	var mu sync.Mutex
 	var wg sync.WaitGroup
 	for name, m := range n.members() {
-		if name == n.s.Node || m.Status != mesh.Alive && m.Status != mesh.Suspect {
+		if name == n.s.Node || !m.Status.Up() {
 			continue
 		}
 		wg.Go(func() {

@@ -224,19 +224,25 @@ func TestStrangersAreRefused(t *testing.T) {
 		_ = c.Close()
 	}
 	for _, junk := range []string{"GET / HTTP/1.1\r\n\r\n", "\x16\x03\x01\xff\xff", preambleMagic, strings.Repeat("\x00", 4096)} {
-		c, err := net.Dial("tcp", b.Addr().String())
-		if err != nil {
-			t.Fatal(err)
-		}
-		_, _ = io.WriteString(c, junk)
-		_ = c.(*net.TCPConn).CloseWrite()
-		_, _ = io.Copy(io.Discard, c)
-		_ = c.Close()
+		throw(t, b, junk)
 	}
 	waitFor(t, func() bool { return b.Stats().Refused == 8 && b.Stats().Handshakes == 0 })
 	if n := b.Stats().Accepted; n != 0 || len(l.(*listener).queue) != 0 {
 		t.Errorf("%d streams were accepted", n)
 	}
+}
+
+// throw sends junk to a mux and reads until it hangs up.
+func throw(t *testing.T, b *Mux, junk string) {
+	t.Helper()
+	c, err := net.Dial("tcp", b.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	_, _ = io.WriteString(c, junk)
+	_ = c.(*net.TCPConn).CloseWrite()
+	_, _ = io.Copy(io.Discard, c)
 }
 
 func TestJunkAgainstInsecure(t *testing.T) {
@@ -245,14 +251,7 @@ func TestJunkAgainstInsecure(t *testing.T) {
 	wrong := preamble{protocol: "telnet", self: Identity{ID: "x", Name: "x", Role: "server"}}.encode()
 	nameless := preamble{protocol: Gossip}.encode()
 	for _, junk := range []string{"GET / HTTP/1.1\r\n\r\n", preambleMagic, string(wrong), string(nameless), ""} {
-		c, err := net.Dial("tcp", b.Addr().String())
-		if err != nil {
-			t.Fatal(err)
-		}
-		_, _ = io.WriteString(c, junk)
-		_ = c.(*net.TCPConn).CloseWrite()
-		_, _ = io.Copy(io.Discard, c)
-		_ = c.Close()
+		throw(t, b, junk)
 	}
 	waitFor(t, func() bool { return b.Stats().Refused == 5 && b.Stats().Handshakes == 0 })
 }

@@ -201,7 +201,7 @@ func (s *slot) onExit(p *process) {
 	s.procs.live--
 	s.publish(func(st *Status) { st.LastExit = p.exit })
 	if s.sup.o.OnExit != nil {
-		s.sup.o.OnExit(p.ended())
+		s.sup.o.OnExit(p.lastWord())
 	}
 	switch {
 	case p == s.procs.next:

@@ -137,8 +137,8 @@ func (p *process) kill() {
 	}
 }
 
-// ended is the process's end for those who keep a record. The slot calls it, which knows whether the process was to end.
-func (p *process) ended() Exit {
+// lastWord is the process's end for those who keep a record. The slot calls it, which knows whether the process was to end.
+func (p *process) lastWord() Exit {
 	e := Exit{Worker: p.Worker, Code: p.cmd.ProcessState.ExitCode(), Reason: p.exit}
 	if ws, ok := p.cmd.ProcessState.Sys().(syscall.WaitStatus); ok && ws.Signaled() {
 		e.Signal = unix.SignalName(ws.Signal())
