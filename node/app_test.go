@@ -47,7 +47,7 @@ func TestKeysAreNodesOwn(t *testing.T) {
 
 func TestWorkerSpec(t *testing.T) {
 	app := spec.App{Name: "web", Command: []string{"node", "/a.js"}, Dir: "/", Env: map[string]string{"B": "2", "A": "1"}, Listen: []string{":8080"},
-		Release: 3, Timeouts: spec.Timeouts{Listen: 1, Drain: 2, Kill: 0.5}}
+		Standing: spec.Standing{Release: 3}, Timeouts: spec.Timeouts{Listen: 1, Drain: 2, Kill: 0.5}}
 	got := workerSpec(app)
 	want := supervisor.Spec{App: "web", Release: 3, Command: app.Command, Dir: "/", Env: []string{"A=1", "B=2"}, Mode: supervisor.ModeCluster, Port: 8080,
 		ListenTimeout: time.Second, DrainTimeout: 2 * time.Second, KillTimeout: 500 * time.Millisecond}
@@ -76,7 +76,7 @@ func TestWorkerSpec(t *testing.T) {
 func TestProgress(t *testing.T) {
 	n := &Node{who: self{cores: 2}}
 	n.s.Node = "a"
-	app := spec.App{Name: "web", Release: 2, Workers: 2}
+	app := spec.App{Name: "web", Standing: spec.Standing{Release: 2}, Workers: 2}
 	slot := func(i int, state supervisor.State, release uint64) supervisor.Status {
 		return supervisor.Status{App: "web", Slot: i, State: state, Release: release, PID: 1}
 	}
@@ -96,8 +96,8 @@ func TestProgress(t *testing.T) {
 		{"the old release still serves", app, []supervisor.Status{slot(0, supervisor.StateReady, 2), slot(1, supervisor.StateReady, 1)}, api.StateWorking, 1},
 		{"the release was refused", app, []supervisor.Status{refused, slot(1, supervisor.StateReady, 1)}, api.StateFailed, 0},
 		{"it crashes", app, []supervisor.Status{slot(0, supervisor.StateBackoff, 2), slot(1, supervisor.StateBackoff, 2)}, api.StateFailed, 0},
-		{"stopped", spec.App{Name: "web", Release: 2, Stopped: true}, nil, api.StateDone, 0},
-		{"one worker per core", spec.App{Name: "web", Release: 2}, []supervisor.Status{slot(0, supervisor.StateReady, 2), slot(1, supervisor.StateReady, 2)}, api.StateDone, 2},
+		{"stopped", spec.App{Name: "web", Standing: spec.Standing{Release: 2}, Stopped: true}, nil, api.StateDone, 0},
+		{"one worker per core", spec.App{Name: "web", Standing: spec.Standing{Release: 2}}, []supervisor.Status{slot(0, supervisor.StateReady, 2), slot(1, supervisor.StateReady, 2)}, api.StateDone, 2},
 	} {
 		p := n.progress(c.app, c.slots)
 		if p.State != c.state || p.Ready != c.ready {

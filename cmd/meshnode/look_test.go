@@ -18,7 +18,7 @@ func example() *fakeNode {
 	at := time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC)
 	app := spec.App{
 		Name: "api", Command: []string{"node", "/srv/api/server.js", "--greet", "it's me"}, Dir: "/srv/api", Workers: 2,
-		Env: map[string]string{"TOKEN": "s3cret", "NODE_ENV": "production"}, Listen: []string{":3000"}, Learned: []string{":3000", ":9229"}, Release: 4,
+		Env: map[string]string{"TOKEN": "s3cret", "NODE_ENV": "production"}, Listen: []string{":3000"}, Standing: spec.Standing{Learned: []string{":3000", ":9229"}, Release: 4},
 	}.WithDefaults()
 	workers := []api.WorkerStatus{
 		{App: "api", Worker: "10", Node: "web-1", PID: 4711, Status: "ready", Mode: "cluster", Release: 4, CPU: 12.4, Memory: 67_317_760, Connections: 12, Uptime: 93784},
@@ -49,7 +49,7 @@ func example() *fakeNode {
 				Exits:     []api.Exit{{Time: at, Node: "web-1", Worker: "2", Release: 4, Code: 1, Reason: "not ready within 30s"}, {Time: at, Node: "web-1", Worker: "2", Release: 4, Code: -1, Signal: "SIGKILL"}},
 				Listeners: []api.Listener{{Node: "web-1", Addr: ":3000", State: api.ListenerOpen}, {Node: "web-2", Addr: ":3000", State: api.ListenerFailed, Error: "address already in use"}},
 			},
-			"mailer": {App: spec.App{Name: "mailer", Command: []string{"/usr/bin/mailer"}, Dir: "/", Stopped: true, Release: 1, WaitReady: true}.WithDefaults()},
+			"mailer": {App: spec.App{Name: "mailer", Command: []string{"/usr/bin/mailer"}, Dir: "/", Stopped: true, Standing: spec.Standing{Release: 1}, WaitReady: true}.WithDefaults()},
 		},
 		lines: []api.LogLine{
 			{Time: at, Node: "web-1", App: "api", Worker: "2", Stream: api.StreamOut, Text: "listening <3000>"},

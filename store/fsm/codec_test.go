@@ -125,7 +125,7 @@ func TestPrepare(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	given := Command{Put: &Put{App: spec.App{Name: "web", Command: []string{"x"}, Dir: "/", Release: 9, Learned: []string{":1"}}}}
+	given := Command{Put: &Put{App: spec.App{Name: "web", Command: []string{"x"}, Dir: "/", Standing: spec.Standing{Release: 9, Learned: []string{":1"}}}}}
 	ready, err := given.Prepare()
 	if err != nil || ready.Put.App.Mode != spec.ModeAuto || ready.Put.App.Release != 0 || ready.Put.App.Learned != nil {
 		t.Errorf("prepared: %+v, %v", ready.Put, err)

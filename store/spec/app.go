@@ -15,6 +15,8 @@ const (
 	ModeAuto Mode = "auto"
 	// ModeCluster is for unmodified Node.js programs: accepted sockets are passed to the workers.
 	ModeCluster Mode = "cluster"
+	// ModeSocket is for programs that take over an inherited listening socket (LISTEN_FDS, LISTEN_PID).
+	ModeSocket Mode = "socket"
 	// ModePort is for any program that listens on the port named by the environment variable PORT.
 	ModePort Mode = "port"
 )
@@ -49,6 +51,7 @@ const (
 	DefaultListenSeconds = 30
 	DefaultDrainSeconds  = 30
 	DefaultKillSeconds   = 10
+	DefaultWatchSeconds  = 1
 )
 
 // App is a named workload as the operator wants it. Name, Command and Dir have no default.
@@ -56,6 +59,8 @@ type App struct {
 	// Name identifies the app: a letter or digit, then up to 62 letters, digits, dots, dashes and underscores.
 	// "all" is taken by the command line.
 	Name string `json:"name"`
+	// Namespace groups apps: verbs take it in the place of an app's name. Empty for none.
+	Namespace string `json:"namespace,omitempty"`
 	// Command is the argument vector of a worker, the program first.
 	Command []string `json:"command"`
 	// Dir is the absolute working directory of a worker.
@@ -76,14 +81,24 @@ type App struct {
 	Stopped bool `json:"stopped,omitempty"`
 	// Order is how workers of older releases are replaced.
 	Order Order `json:"order"`
-	// Release counts the versions of the app from 1. Owned by the state machine.
+	// Process is what the processes of a worker are given beside command and environment.
+	Process Process `json:"process,omitzero"`
+	Care
+	Standing
+}
+
+// Standing is what the state machine keeps of an app. What a proposer sets there is ignored.
+type Standing struct {
+	// Release is the present version of the app; versions are counted from 1 and a number is never used twice.
 	Release uint64 `json:"release"`
-	// Learned holds the client addresses that workers asked for themselves, sorted. Owned by the state machine.
+	// Learned holds the client addresses that workers asked for themselves, sorted.
 	Learned []string `json:"learned,omitempty"`
-	// Created is the Raft index of the command that made the app. Owned by the state machine.
+	// Created is the Raft index of the command that made the app.
 	Created uint64 `json:"created"`
-	// Modified is the Raft index of the last command that touched the app. Owned by the state machine.
+	// Modified is the Raft index of the last command that touched the app.
 	Modified uint64 `json:"modified"`
+	// Rollout is how far Release has come over the nodes.
+	Rollout Rollout `json:"rollout,omitzero"`
 }
 
 // Timeouts are deadlines in seconds. Zero means the default.
@@ -94,6 +109,9 @@ type Timeouts struct {
 	Drain float64 `json:"drain_seconds"`
 	// Kill is how long a worker may take to exit after its stop signal before it is killed, in seconds.
 	Kill float64 `json:"kill_seconds"`
+	// Watch is how long a new worker of a new release must stay up, ready, before it is given connections and the rollout goes
+	// on, in seconds. Negative means not at all.
+	Watch float64 `json:"watch_seconds,omitempty"`
 }
 
 // WithDefaults returns a deep copy of a in which every empty field that has a default holds it.
@@ -108,6 +126,10 @@ func (a App) WithDefaults() App {
 	a.Timeouts.Listen = orDefault(a.Timeouts.Listen, DefaultListenSeconds)
 	a.Timeouts.Drain = orDefault(a.Timeouts.Drain, DefaultDrainSeconds)
 	a.Timeouts.Kill = orDefault(a.Timeouts.Kill, DefaultKillSeconds)
+	a.Timeouts.Watch = orDefault(a.Timeouts.Watch, DefaultWatchSeconds)
+	a.Restart = a.Restart.withDefaults()
+	a.Health = a.Health.withDefaults()
+	a.Logs = a.Logs.withDefaults()
 	return a
 }
 
@@ -117,11 +139,16 @@ func (a App) Clone() App {
 	a.Env = maps.Clone(a.Env)
 	a.Listen = slices.Clone(a.Listen)
 	a.Learned = slices.Clone(a.Learned)
+	a.Process.FilterEnv = slices.Clone(a.Process.FilterEnv)
+	a.Restart.StopExitCodes = slices.Clone(a.Restart.StopExitCodes)
+	a.Restart.Watch = slices.Clone(a.Restart.Watch)
+	a.Restart.IgnoreWatch = slices.Clone(a.Restart.IgnoreWatch)
+	a.Rollout.Nodes = slices.Clone(a.Rollout.Nodes)
 	return a
 }
 
 // SameProcess reports whether a worker started for a can stay for b: whether they agree in every field that a
-// running process depends on. Workers, Stopped, Order and the fields of the state machine are not among them.
+// running process depends on. Workers, Stopped, Order, Namespace and the fields of the state machine are not among them.
 func (a App) SameProcess(b App) bool {
 	return bytes.Equal(a.process(), b.process())
 }
@@ -129,8 +156,7 @@ func (a App) SameProcess(b App) bool {
 // process is the canonical form of what a running worker depends on. JSON is used as the yardstick because it is what
 // the cluster stores: an empty list and an absent one are the same there.
 func (a App) process() []byte {
-	a.Workers, a.Stopped, a.Order = 0, false, ""
-	a.Release, a.Learned, a.Created, a.Modified = 0, nil, 0, 0
+	a.Workers, a.Stopped, a.Order, a.Namespace, a.Standing = 0, false, "", "", Standing{}
 	text, err := json.Marshal(a)
 	if err != nil {
 		return nil
@@ -138,8 +164,8 @@ func (a App) process() []byte {
 	return text
 }
 
-func orDefault(v, def float64) float64 {
-	if v == 0 {
+func orDefault[T comparable](v, def T) T {
+	if v == *new(T) {
 		return def
 	}
 	return v

@@ -15,7 +15,11 @@ func valid() App {
 
 func TestWithDefaults(t *testing.T) {
 	got := App{Name: "web", Timeouts: Timeouts{Drain: 5}}.WithDefaults()
-	want := App{Name: "web", Mode: ModeAuto, Order: OrderStartFirst, Timeouts: Timeouts{Listen: 30, Drain: 5, Kill: 10}}
+	want := App{Name: "web", Mode: ModeAuto, Order: OrderStartFirst, Timeouts: Timeouts{Listen: 30, Drain: 5, Kill: 10, Watch: 1}, Care: Care{
+		Restart: Restart{MinUptime: 1, Max: 16, Backoff: 0.1, WatchDelay: 1},
+		Health:  Health{Interval: 2, Timeout: 1, Fall: 3, Rise: 2, Hang: 10},
+		Logs:    Logs{FileBytes: 50 << 20, Keep: 9, Cap: 1 << 30},
+	}}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}
@@ -86,6 +90,23 @@ func TestValidateRefuses(t *testing.T) {
 		{"timeouts.listen_seconds: ", func(a *App) { a.Timeouts.Listen = -1 }},
 		{"timeouts.drain_seconds: ", func(a *App) { a.Timeouts.Drain = MaxTimeout + 1 }},
 		{"timeouts.kill_seconds: ", func(a *App) { a.Timeouts.Kill = math.NaN() }},
+		{"timeouts.watch_seconds: ", func(a *App) { a.Timeouts.Watch = MaxTimeout + 1 }},
+		{"namespace: ", func(a *App) { a.Namespace = "a b" }},
+		{"process.user: ", func(a *App) { a.Process.User = "root;id" }},
+		{"process.instance_var: ", func(a *App) { a.Process.InstanceVar = "A-B" }},
+		{"process.increment_var: ", func(a *App) { a.Process.IncrementVar = "1A" }},
+		{"process.stop_signal: ", func(a *App) { a.Process.StopSignal = "SIGKILL" }},
+		{"process.filter_env: ", func(a *App) { a.Process.FilterEnv = []string{""} }},
+		{"process.limits.cpu_cores: ", func(a *App) { a.Process.Limits.CPU = -1 }},
+		{"restart.min_uptime_seconds: ", func(a *App) { a.Restart.MinUptime = -1 }},
+		{"restart.max: ", func(a *App) { a.Restart.Max = -1 }},
+		{"restart.watch: ", func(a *App) { a.Restart.Watch = []string{"src"} }},
+		{"restart.stop_exit_codes: ", func(a *App) { a.Restart.StopExitCodes = make([]int, 257) }},
+		{"health.path: ", func(a *App) { a.Health.Path = "ok" }},
+		{"health.fall: ", func(a *App) { a.Health.Fall = -1 }},
+		{"logs.out: ", func(a *App) { a.Logs.Out = "out.log" }},
+		{"logs.file_bytes: ", func(a *App) { a.Logs.FileBytes = 1 }},
+		{"logs.file_bytes: ", func(a *App) { a.Logs.Cap = 1 << 20 }},
 		{"app: ", func(a *App) { a.Env = map[string]string{"BIG": strings.Repeat("x", MaxAppBytes)} }},
 	} {
 		a := valid()
@@ -132,13 +153,16 @@ func TestSameProcess(t *testing.T) {
 		"workers": func(a *App) { a.Workers = 9 }, "stopped": func(a *App) { a.Stopped = true },
 		"order": func(a *App) { a.Order = OrderStopFirst }, "learned": func(a *App) { a.Learned = []string{":1"} },
 		"release": func(a *App) { a.Release = 9 }, "created": func(a *App) { a.Created = 9 },
-		"modified": func(a *App) { a.Modified = 9 }, "empty env": func(a *App) { a.Env = map[string]string{} },
+		"modified": func(a *App) { a.Modified = 9 }, "namespace": func(a *App) { a.Namespace = "x" },
+		"rollout": func(a *App) { a.Rollout.Stable = 1 }, "empty env": func(a *App) { a.Env = map[string]string{} },
 	}
 	other := map[string]func(*App){
 		"command": func(a *App) { a.Command = []string{"node", "other.js"} }, "dir": func(a *App) { a.Dir = "/other" },
 		"env": func(a *App) { a.Env = map[string]string{"A": "1"} }, "mode": func(a *App) { a.Mode = ModePort },
 		"listen": func(a *App) { a.Listen = []string{":80"} }, "wait_ready": func(a *App) { a.WaitReady = true },
-		"timeouts": func(a *App) { a.Timeouts.Kill = 1 },
+		"timeouts": func(a *App) { a.Timeouts.Kill = 1 }, "process": func(a *App) { a.Process.User = "app" },
+		"restart": func(a *App) { a.Restart.Off = true }, "health": func(a *App) { a.Health.Path = "/ok" },
+		"logs": func(a *App) { a.Logs.Merge = true },
 	}
 	for want, changes := range map[bool]map[string]func(*App){true: same, false: other} {
 		for name, change := range changes {
@@ -171,14 +195,22 @@ func TestJSONNames(t *testing.T) {
 	a := valid()
 	a.Env, a.Listen, a.Learned = map[string]string{"A": "1"}, []string{":80"}, []string{":81"}
 	a.WaitReady, a.Stopped = true, true
-	got, err := json.Marshal(Cluster{ID: "c", Index: 1, Apps: map[string]App{"web": a}})
+	a.Namespace, a.Process.User, a.Rollout = "n", "app", Rollout{Stable: 3, Nodes: []string{"h1"}}
+	past := Past{App: App{Name: "web"}, Refused: "why", Since: 7}
+	got, err := json.Marshal(Cluster{ID: "c", Index: 1, Apps: map[string]App{"web": a}, History: map[string][]Past{"web": {past}}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := `{"id":"c","index":1,"apps":{"web":{"name":"web","command":["node","server.js"],"dir":"/srv/web",` +
+	want := `{"id":"c","index":1,"apps":{"web":{"name":"web","namespace":"n","command":["node","server.js"],"dir":"/srv/web",` +
 		`"env":{"A":"1"},"workers":0,"mode":"auto","listen":[":80"],"wait_ready":true,` +
-		`"timeouts":{"listen_seconds":30,"drain_seconds":30,"kill_seconds":10},"stopped":true,"order":"start-first",` +
-		`"release":0,"learned":[":81"],"created":0,"modified":0}}}`
+		`"timeouts":{"listen_seconds":30,"drain_seconds":30,"kill_seconds":10,"watch_seconds":1},"stopped":true,"order":"start-first",` +
+		`"process":{"user":"app"},` +
+		`"restart":{"min_uptime_seconds":1,"max":16,"backoff_seconds":0.1,"watch_delay_seconds":1},` +
+		`"health":{"interval_seconds":2,"timeout_seconds":1,"fall":3,"rise":2,"hang_seconds":10},` +
+		`"logs":{"file_bytes":52428800,"keep":9,"cap_bytes":1073741824},` +
+		`"release":0,"learned":[":81"],"created":0,"modified":0,"rollout":{"stable":3,"nodes":["h1"]}}},` +
+		`"history":{"web":[{"app":{"name":"web","command":null,"dir":"","workers":0,"mode":"","timeouts":{"listen_seconds":0,` +
+		`"drain_seconds":0,"kill_seconds":0},"order":"","release":0,"created":0,"modified":0},"refused":"why","since":7}]}}`
 	if string(got) != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}

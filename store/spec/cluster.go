@@ -17,15 +17,18 @@ type Cluster struct {
 	Index uint64 `json:"index"`
 	// Apps holds every app by its name. Never nil in a published value.
 	Apps map[string]App `json:"apps"`
+	// History holds the former releases of every app by its name, oldest first, at most MaxHistory of each.
+	History map[string][]Past `json:"history,omitempty"`
 }
 
-// Hash returns the SHA-256 of the canonical JSON of the content (ID and Apps, not Index) in hexadecimal. Two nodes with
+// Hash returns the SHA-256 of the canonical JSON of the content (all but Index) in hexadecimal. Two nodes with
 // the same Index must have the same Hash; that Index is left out makes the value stay put while nothing changes.
 func (c *Cluster) Hash() string {
 	content := struct {
-		ID   string         `json:"id"`
-		Apps map[string]App `json:"apps"`
-	}{c.ID, c.Apps}
+		ID      string            `json:"id"`
+		Apps    map[string]App    `json:"apps"`
+		History map[string][]Past `json:"history,omitempty"`
+	}{c.ID, c.Apps, c.History}
 	if content.Apps == nil {
 		content.Apps = map[string]App{}
 	}

@@ -29,13 +29,17 @@ func (a App) Validate() error {
 		a.validateDir(),
 		a.validateEnv(),
 		validateRange("workers", float64(a.Workers), MaxWorkers),
-		oneOf("mode", a.Mode, ModeAuto, ModeCluster, ModePort),
+		oneOf("mode", a.Mode, ModeAuto, ModeCluster, ModeSocket, ModePort),
 		oneOf("order", a.Order, OrderStartFirst, OrderStopFirst, OrderRestart),
 		validateAddresses("listen", a.Listen),
 		validateAddresses("learned", a.Learned),
 		validateRange("timeouts.listen_seconds", a.Timeouts.Listen, MaxTimeout),
 		validateRange("timeouts.drain_seconds", a.Timeouts.Drain, MaxTimeout),
 		validateRange("timeouts.kill_seconds", a.Timeouts.Kill, MaxTimeout),
+		validateRange("timeouts.watch_seconds", max(a.Timeouts.Watch, 0), MaxTimeout),
+		matches("namespace", a.Namespace, appName.MatchString, "cannot be a namespace: use letters, digits, dots, dashes and underscores"),
+		a.Process.validate(),
+		a.Care.validate(),
 	}
 	if err := errors.Join(problems...); err != nil {
 		return err
