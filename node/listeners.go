@@ -74,6 +74,9 @@ func (n *Node) keepListeners(ctx context.Context) {
 				return
 			}
 			n.syncListeners(c)
+			if c.ID != "" {
+				n.view.kept.dropLeft()
+			}
 		case <-retry.C:
 			if len(n.routes.faults()) > 0 {
 				n.syncListeners(n.store.State())

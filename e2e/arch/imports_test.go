@@ -46,7 +46,8 @@ var table = map[string][]uses{
 		{"node", "runs the node"},
 		{"node/api", "talks to the running node"},
 		{"node/config", "settings and their flags; nearest words"},
-		{"node/supervisor", "forks workers on the main thread, which only main can give"},
+		{"node/supervisor/keeper", "forks the node on the main thread, which only main can give"},
+		{"node/telemetry", "the keeper logs as the node does"},
 		{"store/spec", "describes the app that a verb starts"},
 	},
 	"mesh": {
@@ -69,6 +70,7 @@ var table = map[string][]uses{
 		{"node/load", "how busy this server is"},
 		{"node/reconcile", "the steps from the configuration to the workers"},
 		{"node/supervisor", "the workers"},
+		{"node/supervisor/keeper", "listening sockets outlive the node, upgrades"},
 		{"node/supervisor/nodeipc", "translates listen calls of Node workers into listeners"},
 		{"node/telemetry", "the root logger and metrics, handed on to everybody"},
 		{"store", "the configuration"},
@@ -77,6 +79,7 @@ var table = map[string][]uses{
 		{"store/spec", "reads the configuration"},
 		{hclog, handedLogger},
 		{renameio, "files of the data folder are replaced whole"},
+		{sysUnix, "closes descriptors that were kept for nobody"},
 		{"github.com/gofrs/flock", "one process per data folder, over crashes"},
 		{"github.com/hashicorp/go-sockaddr", "chooses the address to advertise when none is given"},
 	},
@@ -91,11 +94,17 @@ var table = map[string][]uses{
 	"node/load":      nil,
 	"node/reconcile": nil,
 	"node/supervisor": {
+		{"node/supervisor/keeper", "forks the workers, and keeps what outlives the node"},
 		{"node/supervisor/nodeipc", "speaks to Node workers"},
 		{hclog, handedLogger},
 		{armon, handedMetrics},
 		{sysUnix, "subreaper, process groups, descriptors of workers"},
 		{"github.com/DeRuina/timberjack", "keeps workers' output in files of bounded size"},
+	},
+	"node/supervisor/keeper": {
+		{hclog, handedLogger},
+		{sysUnix, "passes descriptors, waits for children"},
+		{"github.com/coreos/go-systemd/v22/daemon", "tells systemd how it stands"},
 	},
 	"node/supervisor/nodeipc": {
 		{sysUnix, "passes sockets to workers"},

@@ -55,3 +55,11 @@ type Peer interface {
 	// LocalLogs is Logs for this node's own workers.
 	LocalLogs(ctx context.Context, query LogQuery, emit func(LogLine) error) error
 }
+
+// Upgrades replaces the node's own binary.
+type Upgrades interface {
+	// Upgrade starts the binary at path beside this node, which lets go when that is able to take over.
+	Upgrade(ctx context.Context, path string) (Upgrade, error)
+	// Outcome tells how the last one went.
+	Outcome(ctx context.Context) (Upgrade, error)
+}

@@ -102,6 +102,16 @@ func (c *Client) Logs(ctx context.Context, query LogQuery, emit func(LogLine) er
 	return c.lines(ctx, "/v1/logs", query, emit)
 }
 
+// Upgrade has the node replaced by the binary at path, which the node's server has.
+func (c *Client) Upgrade(ctx context.Context, path string) (Upgrade, error) {
+	return post[Upgrade](ctx, c, "/v1/upgrade", upgradeRequest{Path: path})
+}
+
+// UpgradeOutcome tells how the last upgrade went.
+func (c *Client) UpgradeOutcome(ctx context.Context) (Upgrade, error) {
+	return get[Upgrade](ctx, c, "/v1/upgrade", nil)
+}
+
 func appPath(app string) string { return "/v1/apps/" + url.PathEscape(app) }
 
 func get[T any](ctx context.Context, c *Client, path string, query url.Values) (T, error) {

@@ -121,3 +121,11 @@ type LogQuery struct {
 	Follow bool   // go on with new lines until the client leaves
 	Stream string // StreamOut, StreamErr, or empty for both
 }
+
+// Upgrade is how the replacement of a node's binary goes.
+type Upgrade struct {
+	Path    string `json:"path"`    // of the binary; empty = there was none
+	Version string `json:"version"` // of the binary that answers, or while it has not taken over, of the new one
+	Running bool   `json:"running"` // it is not over
+	Error   string `json:"error"`   // why the former binary goes on, else empty
+}
