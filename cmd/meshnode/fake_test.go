@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"flag"
+	"fmt"
 	"net"
 	"os"
 	"path/filepath"
@@ -49,6 +50,7 @@ type fakeNode struct {
 	progress []api.Progress // one per look, the last one again and again
 	looks    int
 	lines    []api.LogLine
+	releases []api.Release
 	fail     error // answer of every change
 	asked    []string
 	started  []api.StartRequest
@@ -136,6 +138,17 @@ func (f *fakeNode) Scale(_ context.Context, name, workers string) (api.Change, e
 	return f.change(name, "scale", name, workers)
 }
 
+func (f *fakeNode) Releases(_ context.Context, app string) ([]api.Release, error) {
+	if _, ok := f.apps[app]; !ok {
+		return nil, api.Errorf(api.CodeNotFound, "", "there is no app %q; did you mean api?", app)
+	}
+	return f.releases, nil
+}
+
+func (f *fakeNode) Rollback(_ context.Context, app string, release uint64) (api.Change, error) {
+	return f.change(app, fmt.Sprintf("rollback %s %d", app, release))
+}
+
 func (f *fakeNode) Logs(ctx context.Context, q api.LogQuery, emit func(api.LogLine) error) error {
 	for _, line := range f.lines {
 		if q.Stream != "" && line.Stream != q.Stream || q.App != "" && line.App != q.App {
@@ -177,7 +190,7 @@ func online(t *testing.T, f *fakeNode) *terminal {
 	if err != nil {
 		t.Fatal(err)
 	}
-	term.server = api.NewServer(api.Options{Cluster: f, Apps: f, Logs: f, Local: true})
+	term.server = api.NewServer(api.Options{Cluster: f, Apps: f, Releases: f, Logs: f, Local: true})
 	term.served = make(chan error, 1)
 	go func() { term.served <- term.server.Serve(l) }()
 	t.Cleanup(func() {

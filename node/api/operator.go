@@ -44,6 +44,7 @@ func (s *Server) operatorRoutes(mux *http.ServeMux, o Options) {
 		return nil, o.Cluster.Leave(ctx)
 	})
 	s.changeRoutes(mux, o.Apps)
+	s.releaseRoutes(mux, o.Releases)
 	s.stream(mux, "GET /v1/logs", o.Logs.Logs)
 }
 
