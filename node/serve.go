@@ -116,7 +116,8 @@ func (n *Node) openSocket(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("open the control socket %s: %w", path, err)
 	}
-	srv := api.NewServer(api.Options{Local: true, Cluster: clusterBackend{n}, Apps: appsBackend{n}, Logs: logsBackend{n}, Logger: n.log, Metrics: n.tele.Metrics})
+	srv := api.NewServer(api.Options{Local: true, Cluster: clusterBackend{n}, Apps: appsBackend{n}, Releases: releasesBackend{n}, Logs: logsBackend{n},
+		Logger: n.log, Metrics: n.tele.Metrics})
 	n.closeLater("control socket", srv.Close)
 	n.life.wg.Go(func() {
 		if err := srv.Serve(l); err != nil && ctx.Err() == nil {
