@@ -178,6 +178,9 @@ func (b clusterBackend) Describe(ctx context.Context, app string) (api.Descripti
 	}
 	all := b.n.gather(ctx)
 	d := api.Description{App: b.n.store.State().Apps[app], Status: b.n.appStatus(app, all)}
+	if past, ok := b.n.store.State().Past(app, d.App.Newest); ok && d.App.Newest > d.App.Release {
+		d.Refused = refusalOf(past, d.App.Release)
+	}
 	for _, name := range slices.Sorted(maps.Keys(all)) {
 		l := all[name]
 		w := api.NodeWorkers{Node: name, Progress: l.Progress[app]}
