@@ -143,13 +143,15 @@ func turnLimit(t spec.Timeouts, workers int) time.Duration {
 	return seconds(t.Listen+max(t.Watch, 0)+t.Drain+t.Kill)*time.Duration(workers) + rolloutSlack
 }
 
-// tailOf is the end of a worker's output, within what is kept of it.
+// tailOf is the end of a worker's output, without empty lines, within what is kept of it.
 func tailOf(lines []string) []string {
 	var out []string
-	for _, l := range lines[max(0, len(lines)-spec.MaxTailLines):] {
-		out = append(out, clipped(l, spec.MaxTailBytes))
+	for _, l := range lines {
+		if strings.TrimSpace(l) != "" {
+			out = append(out, clipped(l, spec.MaxTailBytes))
+		}
 	}
-	return out
+	return out[max(0, len(out)-spec.MaxTailLines):]
 }
 
 func clipped(s string, limit int) string { return strings.ToValidUTF8(s[:min(len(s), limit)], "") }

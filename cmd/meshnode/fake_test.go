@@ -51,7 +51,8 @@ type fakeNode struct {
 	looks    int
 	lines    []api.LogLine
 	releases []api.Release
-	fail     error // answer of every change
+	waited   []uint64 // releases whose progress was asked for
+	fail     error    // answer of every change
 	asked    []string
 	started  []api.StartRequest
 	left     func() // called when the node is told to leave
@@ -90,6 +91,7 @@ func (f *fakeNode) Describe(_ context.Context, app string) (api.Description, err
 func (f *fakeNode) Progress(_ context.Context, app string, release uint64) (api.Progress, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.waited = append(f.waited, release)
 	if f.looked != nil {
 		f.looked()
 	}

@@ -48,15 +48,20 @@ func releasesText(list []api.Release) string {
 		}
 		t.row(fmt.Sprint(r.Release), since, releaseState(r), changedText(r, i == len(list)-1), commandText(r.Command))
 	}
-	return t.String()
+	var b strings.Builder
+	b.WriteString(t.String())
+	for _, r := range list {
+		if r.Refusal != nil {
+			fmt.Fprintf(&b, "release %d was %s: %s\n", r.Release, releaseState(r), r.Refusal.Reason)
+		}
+	}
+	return b.String()
 }
 
 func releaseState(r api.Release) string {
 	switch {
 	case r.Refusal != nil && r.Refusal.Node != "":
-		return "refused on " + r.Refusal.Node + ": " + r.Refusal.Reason
-	case r.Refusal != nil:
-		return "refused: " + r.Refusal.Reason
+		return "refused on " + r.Refusal.Node
 	case r.Rollout != nil:
 		return "rolling out, " + rolloutText(*r.Rollout)
 	}

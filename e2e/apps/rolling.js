@@ -4,7 +4,6 @@
 const http = require('http');
 
 if (process.env.BREAK_ON && process.env.BREAK_ON === process.env.MESHNODE_NODE) {
-  console.error('reading the settings');
   throw new Error('the settings are not on ' + process.env.MESHNODE_NODE);
 }
 const body = () => JSON.stringify({ node: process.env.MESHNODE_NODE, worker: process.env.NODE_APP_INSTANCE, pid: process.pid, version: process.env.V || '' });
