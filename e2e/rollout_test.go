@@ -243,3 +243,50 @@ func TestLeaderKilledInTheMiddleOfARollout(t *testing.T) {
 	leader.Restart()
 	all(t, leader, 2, 6)
 }
+
+// An app that cannot run twice has its gap on one server at a time, and the others serve meanwhile.
+func TestStopFirstAppIsServedByTheOthers(t *testing.T) {
+	lab.NeedNode(t)
+	l := lab.New(t, 3)
+	nodes := l.Cluster()
+	nodes[0].Must("start", "-n", "web", "-i", "1", "-order", "stop-first", "-env", "START_MS=700", lab.App(t, "rolling.js"))
+	load := loadOn(t, 200, l, nodes)
+	nodes[1].Must("reload", "web")
+	all(t, nodes[0], 2, 3)
+	lost(t, "reload of a stop-first app with one worker a server", load)
+}
+
+// A release that never listens is refused on the first server, after its time; the others have never changed. The node whose turn it is may die:
+// the rollout goes on without it, and it has the release when it is back.
+func TestReleaseThatNeverListensAndNodeThatDies(t *testing.T) {
+	l, nodes, release := rolling(t)
+	leader, others := leaderOf(t, nodes)
+	before := pids(t, nodes[0])
+	load := loadOn(t, 200, l, nodes)
+	r := nodes[0].Run("start", append(release("V=2", "START_MS=60000"), "-listen-timeout", "2s")...)
+	if r.Code != 2 || !strings.Contains(r.Err, "release 2 is refused, release 1 goes on everywhere ("+others[0].Name+": ") {
+		t.Errorf("a release that never listens: exit %d\n%s", r.Code, r.Err)
+	}
+	t.Log(r.Err)
+	if after := pids(t, nodes[0]); !maps.Equal(before, after) {
+		t.Errorf("the workers were %v and are %v", before, after)
+	}
+	lost(t, "a release that never listens", load)
+	load = loadOn(t, 200, l, []*lab.Node{leader, others[1]})
+	ended := make(chan lab.Result, 1)
+	go func() { ended <- leader.Run("start", release("V=3", "START_MS=1500")...) }()
+	lab.Eventually(t, 20*time.Second, func() error {
+		s, err := leader.Status()
+		if err == nil && (s.Apps[0].Rollout == nil || s.Apps[0].Rollout.Node != others[0].Name) {
+			err = fmt.Errorf("it is not the turn of %s: %+v", others[0].Name, s.Apps[0].Rollout)
+		}
+		return err
+	})
+	others[0].Kill()
+	if r := <-ended; r.Code != 0 {
+		t.Errorf("exit %d\n%s%s", r.Code, r.Out, r.Err)
+	}
+	lost(t, "the node whose turn it is killed", load)
+	others[0].Restart()
+	all(t, leader, 3, 6)
+}
