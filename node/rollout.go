@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -35,13 +36,11 @@ type roller struct {
 // keepRollouts is the leader's task: it gives the nodes their turns.
 func (n *Node) keepRollouts(ctx context.Context, s *store.Store) {
 	r := roller{n: n, store: s, since: make(map[string]time.Time)}
-	tick := time.NewTicker(rolloutEvery)
-	defer tick.Stop()
 	changes := s.Watch(ctx)
 	for {
 		var again <-chan time.Time
 		if r.round(ctx) {
-			again = tick.C
+			again = time.After(rolloutEvery)
 		}
 		select {
 		case <-changes:
@@ -91,7 +90,9 @@ func (r roller) step(ctx context.Context, app spec.App, all map[string]api.Local
 	case reconcile.Finish:
 		c.Advance = &fsm.Advance{App: app.Name, Release: app.Release, Done: true}
 	case reconcile.Refuse:
-		c.Refuse = &fsm.Refuse{App: app.Name, Release: app.Release, Why: clipped(why, spec.MaxWhyBytes), Node: node, Tail: all[node].Progress[app.Name].Tail}
+		// Cut to size here too: what does not fit is never taken, and a peer of another version may say more.
+		c.Refuse = &fsm.Refuse{App: app.Name, Release: app.Release, Node: node, Tail: tailOf(all[node].Progress[app.Name].Tail),
+			Why: cmp.Or(clipped(why, spec.MaxWhyBytes), "it does not run")}
 		r.n.log.Error("release refused, all nodes go back", "app", app.Name, "release", app.Release, "node", node, "reason", why)
 	default:
 		return nil

@@ -60,8 +60,8 @@ func (n *Node) putApp(ctx context.Context, app spec.App) {
 			continue
 		}
 		if _, err := (appsBackend{n}).Start(ctx, api.StartRequest{App: app, Replace: true}); err != nil && ctx.Err() == nil {
-			if api.CodeOf(err) == api.CodeNoQuorum {
-				continue // the next change of the configuration comes with a leader
+			if code := api.CodeOf(err); code == api.CodeNoQuorum || code == api.CodeConflict {
+				continue // the next change of the configuration comes with a leader, or ends the rollout of another release
 			}
 			n.end(fmt.Errorf("start %s: %w", app.Name, err))
 		}
