@@ -290,3 +290,42 @@ func TestReleaseThatNeverListensAndNodeThatDies(t *testing.T) {
 	others[0].Restart()
 	all(t, leader, 3, 6)
 }
+
+// Where nobody serves there is nothing to keep: a first release that fails exits with 1, and what mends it goes to all servers at once. A server that
+// joins in the middle of a rollout runs the old release until its turn.
+func TestFirstReleaseThatFailsAndServerThatJoins(t *testing.T) {
+	lab.NeedNode(t)
+	l := lab.New(t, 3)
+	nodes := l.Cluster()
+	script := []string{"-n", "web", "-i", "1", "-replace", lab.App(t, "rolling.js")}
+	if r := nodes[0].Run("start", append([]string{"-env", "START_MS=60000", "-listen-timeout", "1s"}, script...)...); r.Code != 1 || !strings.Contains(r.Err, "web: does not run") {
+		t.Errorf("a first release that fails: exit %d\n%s", r.Code, r.Err)
+	}
+	r := nodes[1].Must("start", append([]string{"-env", "V=2"}, script...)...)
+	if strings.Contains(r.Err, "turn") || !strings.Contains(r.Out, "release 2 runs, 3 of 3 workers ready on 3 nodes") {
+		t.Errorf("what mends it:\n%s%s", r.Out, r.Err)
+	}
+	if r := nodes[2].Run("rollback", "web"); r.Code != 2 || !strings.Contains(r.Err, "no former release that served") {
+		t.Errorf("rollback to what never served: exit %d\n%s", r.Code, r.Err)
+	}
+	nodes[0].Must("start", append([]string{"-env", "V=3", "-env", "START_MS=1500", "-detach"}, script...)...)
+	joining := l.AddHost().Start("-join", nodes[0].IP+":7946")
+	first := uint64(0)
+	lab.Eventually(t, 30*time.Second, func() error {
+		by, err := versions(nodes[0])
+		if err != nil {
+			return err
+		}
+		for release := range by[joining.Name] {
+			if first == 0 {
+				first = release
+			}
+		}
+		if by[joining.Name][3] == 0 {
+			err = fmt.Errorf("%s has no worker of release 3: %v", joining.Name, by)
+		}
+		return err
+	})
+	t.Logf("the first release on the server that joined: %d", first)
+	all(t, nodes[0], 3, 4)
+}
