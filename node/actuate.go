@@ -21,6 +21,7 @@ func (a actuator) State() (want []reconcile.Want, have []reconcile.Have, ok bool
 		return nil, nil, false
 	}
 	for _, app := range c.Apps {
+		app, _ = c.For(app, a.n.s.Node)
 		want = append(want, reconcile.Want{App: app.Name, Workers: a.n.workersOf(app), Release: app.Release, Stopped: app.Stopped})
 	}
 	for _, s := range a.n.sup.Status() {
@@ -41,10 +42,12 @@ func (a actuator) Do(s reconcile.Step) {
 		a.n.sup.Stop(s.App, s.Slot)
 		return
 	}
-	app, ok := a.n.store.State().Apps[s.App]
+	c := a.n.store.State()
+	app, ok := c.Apps[s.App]
 	if !ok {
 		return // the next round sees it gone
 	}
+	app, _ = c.For(app, a.n.s.Node)
 	a.n.sup.Start(s.Slot, workerSpec(app), orderOf(app, s.Slot, a.n.sup.Status()))
 }
 

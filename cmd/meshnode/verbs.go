@@ -36,7 +36,7 @@ type input struct {
 func verbs() []verb {
 	return []verb{
 		runVerb(), startVerb(), listVerb(), statusVerb(), describeVerb(), logsVerb(), reloadVerb(), restartVerb(),
-		scaleVerb(), stopVerb(), deleteVerb(), membersVerb(), leaveVerb(), upgradeVerb(), keygenVerb(), versionVerb(), helpVerb(),
+		releasesVerb(), rollbackVerb(), scaleVerb(), stopVerb(), deleteVerb(), membersVerb(), leaveVerb(), upgradeVerb(), keygenVerb(), versionVerb(), helpVerb(),
 	}
 }
 

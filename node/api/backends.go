@@ -14,7 +14,8 @@ type Cluster interface {
 	Workers(ctx context.Context, app string) ([]WorkerStatus, error)
 	// Describe returns everything about app.
 	Describe(ctx context.Context, app string) (Description, error)
-	// Progress returns how far the nodes are with release of app, and at once. An app that does not exist any more is
+	// Progress returns how far the nodes are with release of app, and at once; 0 stands for what each is to run now, rolled
+	// out or not. An app that does not exist any more is
 	// done where none of its workers is left, and is no error. A node that has not yet applied the configuration index of
 	// the asked node is still working, so that what Apps has just committed is never called done too early.
 	Progress(ctx context.Context, app string, release uint64) (Progress, error)

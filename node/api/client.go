@@ -59,7 +59,7 @@ func (c *Client) Describe(ctx context.Context, app string) (Description, error) 
 	return get[Description](ctx, c, appPath(app), nil)
 }
 
-// Progress asks how far the nodes are with a release of app.
+// Progress asks how far the nodes are with a release of app; 0 = with what each is to run now, rolled out or not.
 func (c *Client) Progress(ctx context.Context, app string, release uint64) (Progress, error) {
 	return get[Progress](ctx, c, appPath(app)+"/progress", url.Values{"release": {strconv.FormatUint(release, 10)}})
 }

@@ -40,7 +40,8 @@ type AppStatus struct {
 	Ready       int      `json:"ready"`   // ready now, over all nodes
 	Restarts    uint64   `json:"restarts"`
 	Connections int      `json:"connections"`
-	Stopped     bool     `json:"stopped"` // the operator stopped it
+	Stopped     bool     `json:"stopped"`           // the operator stopped it
+	Rollout     *Rollout `json:"rollout,omitempty"` // nil = all nodes have the release
 }
 
 // Warning is something the operator should act on.
@@ -77,24 +78,27 @@ const (
 	StateWorking = "working"
 	StateDone    = "done"
 	StateFailed  = "failed"
+	StateWaiting = "waiting" // its turn in the rollout has not come: it goes on with the release before
 )
 
 // Progress tells how far a change of an app has come.
 type Progress struct {
 	App     string         `json:"app"`
-	Release uint64         `json:"release"` // release that was asked about
-	Done    bool           `json:"done"`    // no node is working on it any more, whatever came out
-	Nodes   []NodeProgress `json:"nodes"`   // sorted by node
+	Release uint64         `json:"release"`           // release that was asked about
+	Done    bool           `json:"done"`              // no node is working on it any more, whatever came out
+	Nodes   []NodeProgress `json:"nodes"`             // sorted by node
+	Refused *Refusal       `json:"refused,omitempty"` // the release was refused everywhere; nil = it was not
 }
 
 // NodeProgress is one node's part of a change.
 type NodeProgress struct {
-	Node    string `json:"node"`
-	Ready   int    `json:"ready"`   // workers of the wanted release that are ready
-	Want    int    `json:"want"`    // workers this node should have
-	Release uint64 `json:"release"` // release this node serves now; older than asked = the old one is kept
-	State   string `json:"state"`   // StateWorking, StateDone or StateFailed
-	Error   string `json:"error"`   // why it failed, else empty
+	Node    string   `json:"node"`
+	Ready   int      `json:"ready"`          // workers of the wanted release that are ready
+	Want    int      `json:"want"`           // workers this node should have
+	Release uint64   `json:"release"`        // release this node serves now; older than asked = the old one is kept
+	State   string   `json:"state"`          // StateWorking, StateDone, StateFailed or StateWaiting
+	Error   string   `json:"error"`          // why it failed, else empty
+	Tail    []string `json:"tail,omitempty"` // last output of the worker that failed
 }
 
 // LogLine is one line of a worker's output.

@@ -56,6 +56,7 @@ func (s *Server) operatorRoutes(mux *http.ServeMux, o Options) {
 	})
 	s.handle(mux, "GET /v1/upgrade", func(ctx context.Context, _ call) (any, error) { return o.Upgrades.Outcome(ctx) })
 	s.changeRoutes(mux, o.Apps)
+	s.releaseRoutes(mux, o.Releases)
 	s.stream(mux, "GET /v1/logs", o.Logs.Logs)
 }
 

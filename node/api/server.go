@@ -28,10 +28,11 @@ const (
 	sameVersion = "use the same version of meshnode on both ends"
 )
 
-// Options are what a Server needs. A server for the operator needs Cluster, Apps and Logs; one for peers needs Peer.
+// Options are what a Server needs. A server for the operator needs Cluster, Apps, Releases and Logs; one for peers needs Peer.
 type Options struct {
 	Cluster  Cluster
 	Apps     Apps
+	Releases Releases
 	Logs     Logs
 	Upgrades Upgrades
 	Peer     Peer
