@@ -276,7 +276,7 @@ func (n *Node) openData(context.Context) error {
 		}
 		preload = p
 	}
-	n.sup = supervisor.New(supervisor.Options{Dir: n.dir.path, Node: n.s.Node, NodeID: n.who.ID, Preload: preload, Keeper: n.o.Keeper,
+	n.sup = supervisor.New(supervisor.Options{Dir: n.dir.path, Node: n.s.Node, NodeID: n.who.ID, Preload: preload, Keeper: n.o.Keeper, Cgroups: true,
 		Router: n.routes, OnExit: n.view.exits.add, Logger: n.log, Metrics: n.tele.Metrics})
 	n.closeLater(partWorkers, n.endWorkers)
 	n.view.sampler = load.NewSampler("/proc", n.pids)

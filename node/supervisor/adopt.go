@@ -63,6 +63,7 @@ func (p *process) note(change func(*record)) {
 // Adopt takes over the workers that a former run of the node has left. It returns the marks of what it took, for KillOrphans. Call
 // it before anything is started.
 func (s *Supervisor) Adopt(all []keeper.Kept) (runs []string) {
+	spare := make(map[int]bool)
 	for _, k := range all {
 		if !strings.HasPrefix(k.Name, keptWorkers) {
 			continue
@@ -77,8 +78,10 @@ func (s *Supervisor) Adopt(all []keeper.Kept) (runs []string) {
 		}
 		s.starts.Store(max(s.starts.Load(), int64(r.Number)))
 		runs = append(runs, r.Run)
+		spare[r.Number] = true
 		s.adopt(k, r)
 	}
+	s.groups.sweep(spare)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, slots := range s.slots {

@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"syscall"
 
+	"golang.org/x/sys/unix"
+
 	"meshnode/node/supervisor/keeper"
 	"meshnode/node/supervisor/nodeipc"
 )
@@ -22,7 +24,10 @@ type baggage struct {
 
 // pack makes the pipes, sockets and channels between the node and the process.
 func (b *baggage) pack(p *process, s *slot) error {
-	b.cgroup = -1
+	var err error
+	if b.cgroup, err = s.sup.groups.make(p.number, p.spec.Account.Limits); err != nil {
+		return err
+	}
 	null, err := os.Open(os.DevNull)
 	if err != nil {
 		return fmt.Errorf("open the worker's standard input: %w", err)
@@ -43,6 +48,10 @@ func (b *baggage) pack(p *process, s *slot) error {
 		return err
 	}
 	b.kept, b.env = append(b.kept, number(p.notify.conn)), append(b.env, "NOTIFY_SOCKET="+p.notify.addr)
+	if p.inherit != nil {
+		b.theirs = append(b.theirs, p.inherit)
+		b.env = append(b.env, "LISTEN_FDS=1", "LISTEN_FDNAMES="+p.App)
+	}
 	if p.spec.Mode == ModeCluster {
 		ours, inherited, err := nodeipc.Pair()
 		if err != nil {
@@ -71,6 +80,9 @@ func (b *baggage) all() []int {
 func (b *baggage) close() {
 	for _, f := range b.theirs {
 		f.Close()
+	}
+	if b.cgroup >= 0 {
+		unix.Close(b.cgroup)
 	}
 }
 

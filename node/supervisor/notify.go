@@ -100,15 +100,27 @@ func outlive(limit time.Duration, done <-chan struct{}, ready func()) {
 	}
 }
 
-// probe calls ready once the worker accepts connections on addr. It ends with done.
-func probe(addr string, done <-chan struct{}, ready func()) {
+// probe calls ready once the worker accepts connections on addr. Where the worker inherited the socket, which accepts on the kernel's part
+// from the beginning, socket is our own descriptor of it, which is consumed: the worker has to take the connection too. It ends with done.
+func probe(addr string, socket int, done <-chan struct{}, ready func()) {
+	if socket >= 0 {
+		defer unix.Close(socket)
+	}
 	t := time.NewTicker(probeEvery)
 	defer t.Stop()
 	d := net.Dialer{Timeout: time.Second}
 	d.SetMultipathTCP(false)
-	for {
-		if c, err := d.Dial("tcp", addr); err == nil {
+	var c net.Conn
+	defer func() {
+		if c != nil {
 			c.Close()
+		}
+	}()
+	for {
+		if c == nil {
+			c, _ = d.Dial("tcp", addr) // nobody listens yet
+		}
+		if c != nil && !waits(socket) {
 			ready()
 			return
 		}
@@ -118,6 +130,31 @@ func probe(addr string, done <-chan struct{}, ready func()) {
 			return
 		}
 	}
+}
+
+// waits reports whether a connection waits in the backlog of a listening socket.
+func waits(socket int) bool {
+	if socket < 0 {
+		return false
+	}
+	info, err := unix.GetsockoptTCPInfo(socket, unix.IPPROTO_TCP, unix.TCP_INFO)
+	return err == nil && info.Unacked > 0 // for a listening socket: the length of its accept queue
+}
+
+// listenLoopback opens a socket on a private port, for a worker to inherit.
+func listenLoopback() (string, *os.File, error) {
+	var lc net.ListenConfig
+	lc.SetMultipathTCP(false)
+	l, err := lc.Listen(context.Background(), "tcp4", "127.0.0.1:0")
+	if err != nil {
+		return "", nil, fmt.Errorf("open a private socket for the worker: %w", err)
+	}
+	defer l.Close() // it lives on in its duplicate
+	f, err := l.(*net.TCPListener).File()
+	if err != nil {
+		return "", nil, fmt.Errorf("open a private socket for the worker: %w", err)
+	}
+	return l.Addr().String(), f, nil
 }
 
 // freeLoopback finds a free private port. It is free at the moment of asking; a worker that finds it taken fails its start and gets

@@ -11,6 +11,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"meshnode/node/supervisor/keeper"
 	"meshnode/node/supervisor/nodeipc"
 )
@@ -28,6 +30,8 @@ type process struct {
 	life    life
 	started time.Time
 	readied sync.Once
+	inherit *os.File      // the socket that a worker in mode socket takes over, until its fork
+	socket  int           // and our own descriptor of it, until it is ready; -1 = none
 	up      chan struct{} // closed when it is up, and has to pass its health check
 	events  chan<- event
 	done    chan struct{} // closed when the process has ended and its output is stored
@@ -80,7 +84,7 @@ func (s *slot) start(spec Spec) (*process, error) {
 
 func (s *slot) process(spec Spec, number int, run string) *process {
 	return &process{spec: spec, number: number, run: run, sup: s.sup, done: make(chan struct{}), up: make(chan struct{}), events: s.events,
-		place: place{router: s.sup.o.Router}, life: life{killed: make(chan struct{})},
+		socket: -1, place: place{router: s.sup.o.Router}, life: life{killed: make(chan struct{})},
 		notes: notes{record: record{Restarts: s.snapshot().Restarts}}}
 }
 
@@ -95,15 +99,25 @@ func (p *process) prepare() (string, error) {
 		}
 	}
 	if p.spec.Mode != ModeCluster && p.spec.Serves {
-		addr, err := freeLoopback()
-		if err != nil {
+		if err := p.choosePort(); err != nil {
 			return "", err
 		}
-		p.Addr = addr
-		_, port, _ := net.SplitHostPort(addr)
-		p.spec.Port, _ = strconv.Atoi(port)
 	}
 	return program(p.spec.Command[0], p.spec.Dir)
+}
+
+// choosePort finds a private port; in mode socket the worker inherits the socket that listens on it.
+func (p *process) choosePort() (err error) {
+	if p.spec.Mode == ModeSocket {
+		p.Addr, p.inherit, err = listenLoopback()
+	} else {
+		p.Addr, err = freeLoopback()
+	}
+	if err == nil {
+		_, port, _ := net.SplitHostPort(p.Addr)
+		p.spec.Port, err = strconv.Atoi(port)
+	}
+	return err
 }
 
 // program finds the file of a command's first word: a path is taken from the working directory, a bare name looked up in PATH.
@@ -159,7 +173,14 @@ func (p *process) launch(s *slot, path string) (err error) {
 		env = append(env, account.env()...)
 	}
 	p.started = time.Now()
-	start := keeper.Start{Name: keptAs(p.ID), Path: path, Argv: p.spec.Command, Env: append(env, b.env...), Dir: p.spec.Dir,
+	argv := p.spec.Command
+	if p.inherit != nil { // LISTEN_PID is the number of the process, which is known only once it is there
+		path, argv = "/bin/sh", append([]string{"sh", "-c", `export LISTEN_PID=$$; exec "$@"`, "sh"}, argv...)
+		if p.socket, err = unix.FcntlInt(uintptr(number(p.inherit)), unix.F_DUPFD_CLOEXEC, 0); err != nil {
+			return fmt.Errorf("keep the worker's socket: %w", err)
+		}
+	}
+	start := keeper.Start{Name: keptAs(p.ID), Path: path, Argv: argv, Env: append(env, b.env...), Dir: p.spec.Dir,
 		OpenFiles: p.spec.Account.Limits.OpenFiles, Inherit: len(b.theirs), Cgroup: b.cgroup >= 0}
 	if account != nil {
 		start.User = &account.Account
@@ -181,6 +202,9 @@ func (p *process) closeSide() {
 	}
 	if p.notify != nil {
 		p.notify.conn.Close()
+	}
+	if p.inherit != nil { // it never began
+		p.inherit.Close()
 	}
 }
 

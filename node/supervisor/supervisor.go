@@ -3,6 +3,7 @@ package supervisor
 import (
 	"cmp"
 	"context"
+	"os"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -21,6 +22,7 @@ type Options struct {
 	NodeID  string // NodeID marks this node's processes.
 	Preload string // Preload is the path of the preload script for Node workers; "" = none.
 	Keeper  *keeper.Client
+	Cgroups bool // Cgroups gives each worker a control group of its own, where that can be.
 	Router  Router
 	OnExit  func(Exit) // OnExit is told of every end of a worker's process; it must not block. nil = nobody.
 	Logger  hclog.Logger
@@ -40,6 +42,7 @@ type Supervisor struct {
 	hurried sync.Once
 	changed chan struct{}
 	minder  *minder
+	groups  *cgroups
 	starts  atomic.Int64 // processes ever started; numbers them
 
 	mu     sync.Mutex // guards the below
@@ -51,6 +54,9 @@ type Supervisor struct {
 func New(o Options) *Supervisor {
 	s := &Supervisor{o: o, log: o.Logger.Named("supervisor"), meter: meter{o.Metrics}, hub: &hub{followers: make(map[*Follower]struct{})},
 		hurry: make(chan struct{}), frozen: make(chan struct{}), ending: make(chan struct{}), changed: make(chan struct{}, 1), slots: make(map[string]map[int]*slot)}
+	if o.Cgroups {
+		s.groups = openCgroups("/proc/self/mounts", "/proc/self/cgroup", os.Getppid())
+	}
 	s.minder = newMinder(s)
 	s.wg.Go(s.minder.run)
 	return s

@@ -28,7 +28,7 @@ func (p *process) watch(s *slot) {
 	switch {
 	case p.spec.WaitReady || p.record().Ready:
 	case p.Channel == nil && p.Addr != "":
-		side.Go(func() { probe(p.Addr, dead, p.setReady) })
+		side.Go(func() { probe(p.Addr, p.socket, dead, p.setReady) })
 	case p.Channel == nil:
 		side.Go(func() { outlive(aliveAfter, dead, p.setReady) })
 	case p.spec.Undecided:
@@ -51,10 +51,12 @@ func (p *process) watch(s *slot) {
 	p.closeSide()
 	p.place.router.Ended(p.Worker)
 	if !p.spec.Account.LeaveTree {
+		s.sup.groups.end(p.number)
 		killRun(p.run) // whoever left the group: nothing of a worker outlives it
 	}
 	side.Wait()
 	p.output.finish()
+	s.sup.groups.remove(p.number)
 	_ = s.sup.o.Keeper.Drop(keptAs(p.ID))
 	close(p.done)
 	select {
