@@ -61,7 +61,8 @@ type procs struct {
 	leftover []*process  // adopted, to be retired
 	deadline *time.Timer // of the start in progress
 	retry    *time.Timer // of the back-off
-	watch    *time.Timer // of a worker that is ready and has to prove itself
+	proving  *process    // is ready, and has to stay up for a while
+	watch    *time.Timer // that while
 }
 
 func newSlot(sup *Supervisor, app string, index int, release uint64) *slot {
@@ -251,7 +252,7 @@ func (s *slot) abandonNext() {
 	if p := s.procs.next; p != nil {
 		s.procs.next, s.procs.renewing = nil, nil
 		s.procs.deadline.Stop()
-		s.procs.watch.Stop()
+		s.unprove(p)
 		p.kill()
 	}
 }

@@ -15,7 +15,7 @@ func (s *slot) onReady(p *process) {
 	s.procs.deadline.Stop()
 	proof := p.spec.Times.Watch
 	if p == s.procs.next && proof > 0 && s.procs.renewing == nil {
-		s.procs.watch.Reset(proof) // the old worker serves on: a new one that dies again has no client yet
+		s.prove(p) // the old worker serves on: a new one that dies again has no client yet
 		return
 	}
 	if !p.route() {
@@ -23,18 +23,38 @@ func (s *slot) onReady(p *process) {
 	}
 	s.promote(p)
 	if proof > 0 && p.Release != s.proven {
-		s.procs.watch.Reset(proof)
+		s.prove(p)
 		s.publish(func(st *Status) { st.Unproven = true })
 	}
 }
 
-// onProven takes in that a new worker has stayed up, ready, as long as it had to.
-func (s *slot) onProven() {
-	if p := s.procs.next; p != nil && p.route() {
-		s.promote(p)
+// prove has a worker that is ready stay up as long as it has to.
+func (s *slot) prove(p *process) {
+	s.procs.proving = p
+	s.procs.watch.Reset(p.spec.Times.Watch)
+}
+
+// unprove ends that, and reports whether the worker had not stayed up long enough.
+func (s *slot) unprove(p *process) bool {
+	if s.procs.proving != p {
+		return false
 	}
-	if s.procs.cur != nil && s.procs.cur.ready {
-		s.proven = s.procs.cur.Release
+	s.procs.proving = nil
+	return s.procs.watch.Stop()
+}
+
+// onProven takes in that a worker has stayed up, ready, as long as it had to.
+func (s *slot) onProven() {
+	p := s.procs.proving
+	s.procs.proving = nil
+	switch {
+	case p == nil:
+		return
+	case p == s.procs.next && p.route():
+		s.proven = p.Release
+		s.promote(p)
+	case p == s.procs.cur:
+		s.proven = p.Release
 	}
 	s.publish(func(st *Status) { st.Unproven = false })
 }
@@ -104,7 +124,7 @@ func (s *slot) nextEnded(p *process) {
 	s.procs.next = nil
 	s.procs.deadline.Stop()
 	what := p.end.String() + " before it was ready"
-	if s.procs.watch.Stop() {
+	if s.unprove(p) {
 		what = fmt.Sprintf("%s, %s after its start", p.end, time.Since(p.started).Round(10*time.Millisecond))
 	}
 	if why := s.procs.renewing; why != nil {
@@ -123,7 +143,7 @@ func (s *slot) nextEnded(p *process) {
 
 // curEnded decides what follows the end of the slot's only worker, which nobody asked to end.
 func (s *slot) curEnded(p *process) {
-	unproven := s.procs.watch.Stop()
+	unproven := s.unprove(p)
 	r := p.spec.Restart
 	if r.Off || p.end.code() >= 0 && slices.Contains(r.StopExitCodes, p.end.code()) {
 		s.log.Info("worker ended, and stays so", "reason", p.end.String())
