@@ -63,6 +63,12 @@ func startNode(t *testing.T, text string) *worker {
 // startTree runs cmd, which inherits a channel if it is direct.
 func startTree(t *testing.T, direct bool, cmd *exec.Cmd) *worker {
 	t.Helper()
+	return startWith(t, direct, cmd, nil)
+}
+
+// startWith is startTree with an answer of the test's own to listen calls; nil is the one loopback listener.
+func startWith(t *testing.T, direct bool, cmd *exec.Cmd, reply func(Query) Reply) *worker {
+	t.Helper()
 	l, err := net.Listen("tcp4", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -70,6 +76,9 @@ func startTree(t *testing.T, direct bool, cmd *exec.Cmd) *worker {
 	w := &worker{t: t, l: l, key: make(chan string, 4), out: newOutcomes(), end: make(chan error, 1)}
 	w.rec = newRecorder(func(q Query) Reply {
 		w.key <- q.Key
+		if reply != nil {
+			return reply(q)
+		}
 		return Reply{Address: "127.0.0.1", Port: l.Addr().(*net.TCPAddr).Port, Data: q.Data}
 	})
 	var ours *net.UnixConn

@@ -145,7 +145,9 @@ if (MESHNODE_WORKER && MESHNODE_IPC) {
     lost() {
       if (link === this) link = null;
       for (const { failed } of this.asked.values()) failed();
-      if (this.servers.size > 0 && !this.leaving) process.kill(process.pid, 'SIGTERM');
+      if (this.servers.size === 0 || this.leaving) return;
+      setTimeout(ignore, 1000); // the signal is heard only while something goes on
+      process.kill(process.pid, 'SIGTERM');
     }
 
     // listen asks for the connections of server. The server gets a handle that looks as Node's own in a cluster worker.
