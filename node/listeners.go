@@ -43,6 +43,11 @@ func (n *Node) syncListeners(c *spec.Cluster) {
 			n.routes.close(l.App)
 		}
 	}
+	for _, name := range n.routes.shared.apps() {
+		if app, ok := c.Apps[name]; !ok || app.Stopped {
+			n.routes.close(name)
+		}
+	}
 	if n.view.draining.Load() {
 		return
 	}

@@ -253,6 +253,7 @@ func (n *Node) openData(context.Context) error {
 	n.closeLater("data path", n.proxy.Close)
 	n.view.reports = make(chan struct{}, 1)
 	n.routes = newRoutes(n)
+	n.closeLater("sockets of workers", n.routes.shared.closeAll)
 	preload := ""
 	if !n.s.NoPreload {
 		p, err := nodeipc.WritePreload(n.dir.join("run"))

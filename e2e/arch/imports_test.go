@@ -77,6 +77,7 @@ var table = map[string][]uses{
 		{"store/spec", "reads the configuration"},
 		{hclog, handedLogger},
 		{renameio, "files of the data folder are replaced whole"},
+		{sysUnix, "sockets that workers share: their names, and duplicates of them"},
 		{"github.com/gofrs/flock", "one process per data folder, over crashes"},
 		{"github.com/hashicorp/go-sockaddr", "chooses the address to advertise when none is given"},
 	},

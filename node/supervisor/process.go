@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -135,14 +136,13 @@ func (p *process) launch(s *slot) (err error) {
 	}
 	p.cmd.Env = append(p.cmd.Env, "NOTIFY_SOCKET="+p.notify.addr)
 	if p.spec.Mode == ModeCluster {
-		ours, inherited, err := nodeipc.Pair()
+		inherited, err := p.openChannel(s)
 		if err != nil {
 			return err
 		}
-		theirs = append(theirs, inherited)
-		p.cmd.ExtraFiles = []*os.File{inherited}
-		p.cmd.Env = append(p.cmd.Env, nodeipc.Environ(ipcFD, p.number)...)
-		p.Channel = nodeipc.New(ours, handler{p})
+		if inherited != nil {
+			theirs = append(theirs, inherited)
+		}
 	}
 	p.started = time.Now()
 	if err := s.sup.o.Spawner.do(p.cmd.Start); err != nil {
@@ -150,6 +150,28 @@ func (p *process) launch(s *slot) (err error) {
 	}
 	s.sup.wg.Go(func() { p.watch(s) })
 	return nil
+}
+
+// openChannel makes what the worker's Node.js processes are spoken to by. It returns the end that the started process inherits, if it is to.
+func (p *process) openChannel(s *slot) (inherited *os.File, err error) {
+	var ours *net.UnixConn
+	if inherits(p.spec.Command) {
+		if ours, inherited, err = nodeipc.Pair(); err != nil {
+			return nil, err
+		}
+		p.cmd.ExtraFiles = []*os.File{inherited}
+		p.cmd.Env = append(p.cmd.Env, nodeipc.Environ(ipcFD, p.number)...)
+	}
+	dir := filepath.Join(s.sup.o.Dir, "run")
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		s.log.Warn("processes that the app starts bind their own ports", "err", err)
+	}
+	p.Channel, err = nodeipc.NewFamily(ours, dir, "ipc"+strconv.Itoa(p.number), os.Getuid(), handler{p})
+	if err != nil {
+		s.log.Warn("processes that the app starts bind their own ports", "err", err)
+	}
+	p.cmd.Env = append(p.cmd.Env, p.Channel.Environ()...)
+	return inherited, nil
 }
 
 // unwrapExec takes the wrapping off that would repeat the program's name.

@@ -15,7 +15,7 @@ import (
 )
 
 // limit bounds every wait of these tests.
-const limit = 10 * time.Second
+const limit = 30 * time.Second
 
 // recorder is a Handler that passes on what it is told.
 type recorder struct {
