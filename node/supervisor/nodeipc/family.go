@@ -29,41 +29,49 @@ type Family struct {
 	user    int // beside our own, who may open a channel
 	handler Handler
 
-	calls sync.Mutex // the handler is called by one at a time
-	wg    sync.WaitGroup
+	calls     sync.Mutex // the handler is called by one at a time
+	accepting sync.WaitGroup
+	branches  sync.WaitGroup
 
 	mu      sync.Mutex
 	members map[*Channel]bool
 	holder  map[string]*Channel // by key
 	closed  bool
+	leaving bool // being handed over
 	done    chan struct{}
 
-	refused atomic.Uint64
-	skipped atomic.Uint64
+	counts struct{ refused, skipped atomic.Uint64 }
 }
 
 // NewFamily opens the socket <dir>/<name> where descendants of the worker ask for a channel; user is the worker's user. ours is our end of the
 // channel that the started process inherits, nil for none; the Family owns it. With an error there is no such socket, but the Family
 // works without: descendants bind their ports themselves.
 func NewFamily(ours *net.UnixConn, dir, name string, user int, h Handler) (*Family, error) {
-	f := &Family{handler: h, user: user, members: make(map[*Channel]bool), holder: make(map[string]*Channel), done: make(chan struct{})}
+	f := emptyFamily(user, h)
 	if ours != nil {
 		f.root = New(ours, nil)
 		f.join(f.root)
 	}
-	path := filepath.Join(dir, name)
+	return f, f.open(filepath.Join(dir, name))
+}
+
+func emptyFamily(user int, h Handler) *Family {
+	return &Family{handler: h, user: user, members: make(map[*Channel]bool), holder: make(map[string]*Channel), done: make(chan struct{})}
+}
+
+// open makes the socket that descendants of the worker come to.
+func (f *Family) open(path string) error {
 	_ = os.Remove(path) // of a predecessor that was killed
 	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
 	if err != nil {
-		return f, fmt.Errorf("open the worker's rendezvous: %w", err)
+		return fmt.Errorf("open the worker's rendezvous: %w", err)
 	}
-	f.l, f.path = l, path
 	if err := os.Chmod(path, 0o666); err != nil { // the kernel says who comes
 		l.Close()
-		f.l, f.path = nil, ""
-		return f, fmt.Errorf("open the worker's rendezvous: %w", err)
+		return fmt.Errorf("open the worker's rendezvous: %w", err)
 	}
-	return f, nil
+	f.l, f.path = l, path
+	return nil
 }
 
 // Environ is what tells the preload of descendants where to ask. It is empty where there is no such socket.
@@ -75,24 +83,39 @@ func (f *Family) Environ() []string {
 }
 
 // Run serves the channels until the started process's own one has ended, or, where it has none, until Close. Then it closes all others. It
-// returns what the started process's channel ended with.
+// returns what the started process's channel ended with, and ErrDetached after Detach.
 func (f *Family) Run() error {
-	var accepting sync.WaitGroup
 	if f.l != nil {
-		accepting.Go(f.accept)
+		f.accepting.Go(f.accept)
+	}
+	for _, ch := range f.all() {
+		if ch != f.root {
+			f.serve(ch) // adopted
+		}
 	}
 	var err error
 	if f.root != nil {
 		err = f.root.Run()
-		f.skipped.Add(f.root.Skipped())
 		f.leave(f.root)
 	} else {
 		<-f.done
 	}
-	f.Close()
-	accepting.Wait()
-	f.wg.Wait()
+	if f.handedOver() {
+		err = ErrDetached
+	} else {
+		f.Close()
+	}
+	f.accepting.Wait()
+	f.branches.Wait()
 	return err
+}
+
+// serve runs the channel of a process below the started one. Whatever it ends with, that process is the app's business.
+func (f *Family) serve(ch *Channel) {
+	f.branches.Go(func() {
+		_ = ch.Run()
+		f.leave(ch)
+	})
 }
 
 // acceptPause is how long the rendezvous waits when no descriptor is left.
@@ -103,7 +126,7 @@ func (f *Family) accept() {
 		conn, err := f.l.AcceptUnix()
 		switch {
 		case err == nil:
-		case errors.Is(err, net.ErrClosed):
+		case errors.Is(err, net.ErrClosed), errors.Is(err, os.ErrDeadlineExceeded):
 			return
 		default:
 			select {
@@ -115,15 +138,11 @@ func (f *Family) accept() {
 		ch := New(conn, nil)
 		ch.bare = true
 		if !f.trusted(conn) || !f.join(ch) {
-			f.refused.Add(1)
+			f.counts.refused.Add(1)
 			conn.Close()
 			continue
 		}
-		f.wg.Go(func() {
-			_ = ch.Run() // whatever it ended with, the process below is the app's business
-			f.skipped.Add(ch.Skipped())
-			f.leave(ch)
-		})
+		f.serve(ch)
 	}
 }
 
@@ -156,6 +175,7 @@ func (f *Family) join(ch *Channel) bool {
 }
 
 func (f *Family) leave(ch *Channel) {
+	f.counts.skipped.Add(ch.Skipped())
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	delete(f.members, ch)
@@ -237,11 +257,11 @@ func (f *Family) Silent() time.Duration {
 	return longest
 }
 
-// Skipped is the number of messages of the app that were too large and dropped, and Refused that of channels that were not let in (counts).
-func (f *Family) Skipped() uint64 { return f.skipped.Load() }
+// Skipped is the number of messages of the app that were too large and dropped, on channels that have ended (count).
+func (f *Family) Skipped() uint64 { return f.counts.skipped.Load() }
 
-// Refused counts channels that strangers asked for, or that were too many.
-func (f *Family) Refused() uint64 { return f.refused.Load() }
+// Refused is the number of channels that strangers asked for, or that were too many (count).
+func (f *Family) Refused() uint64 { return f.counts.refused.Load() }
 
 // member is the Handler of one channel.
 type member struct {

@@ -20,6 +20,7 @@ const crashBase = 1 << 40
 // Remains is what a channel's successor, perhaps in another process, needs beside the socket itself.
 type Remains struct {
 	Unread  []byte   // Unread is what the worker wrote and nobody has understood yet: the begin of a message, or whole ones.
+	Tail    bool     // Tail is set where the next line is the end of a message that is skipped.
 	Held    []string // Held are the keys that the worker holds, sorted.
 	Seq     int64    // Seq is the last number that was used, 0 if that is not known.
 	Unacked int      // Unacked counts sockets whose receipt the worker has yet to confirm.
@@ -35,12 +36,13 @@ type adopted struct {
 	blind   bool   // their number is not known: none counts until an answer to an offer of ours has come; under the lock
 }
 
-// departure is a channel's way to its successor; guarded by the lock, but for rest, which is Run's until it has ended.
+// departure is a channel's way to its successor; guarded by the lock, but for rest and tail, which are Run's until it has ended.
 type departure struct {
 	quiet chan struct{} // not nil: no new offer; closed once none is open
 	calm  bool          // quiet is closed
 	now   bool          // Run stops reading
 	rest  []byte        // what Run had read and not understood
+	tail  bool          // of a message that is skipped
 }
 
 // Detach stops Run at the end of what it is reading, and returns what a successor needs, and a duplicate of the socket; the worker notices
@@ -80,7 +82,7 @@ func (c *Channel) inherit() (*os.File, Remains, error) {
 		return nil, Remains{}, errors.Join(ErrClosed, err, closeFile(f))
 	}
 	c.closed = true
-	rest := Remains{Unread: c.leave.rest, Seq: c.seq, Unacked: len(c.unacked) + c.adopted.strange, Preload: c.pulse.preload, Bare: c.bare}
+	rest := Remains{Unread: c.leave.rest, Tail: c.leave.tail, Seq: c.seq, Unacked: len(c.unacked) + c.adopted.strange, Preload: c.pulse.preload, Bare: c.bare}
 	open := c.offers
 	c.offers, c.unacked = nil, nil
 	c.mu.Unlock()
@@ -125,7 +127,7 @@ func Adopt(f *os.File, rest Remains, h Handler) (*Channel, error) {
 	c := New(conn, h)
 	c.bare, c.seq = rest.Bare, rest.Seq
 	c.pulse.preload = rest.Preload
-	c.adopted = adopted{unread: rest.Unread, strange: rest.Unacked}
+	c.adopted = adopted{unread: rest.Unread, tail: rest.Tail, strange: rest.Unacked}
 	if rest.Seq == 0 {
 		c.seq, c.adopted.tail, c.adopted.blind = crashBase, true, true
 	}

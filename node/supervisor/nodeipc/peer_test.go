@@ -166,3 +166,17 @@ func (o *outcomes) expect(t *testing.T, name string, want ...Outcome) {
 		t.Errorf("outcomes of %s: %v, want %v", name, o.all[name], want)
 	}
 }
+
+// visitor is a scripted process below a worker.
+func visitor(t *testing.T, f *Family) *peer {
+	t.Helper()
+	c, err := net.DialUnix("unix", nil, &net.UnixAddr{Name: f.path, Net: "unix"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	p := &peer{t: t, conn: c}
+	p.r = bufio.NewReader(p)
+	c.SetDeadline(time.Now().Add(limit))
+	return p
+}
