@@ -248,6 +248,7 @@ func (n *Node) openData(context.Context) error {
 	if k := supervisor.KillOrphans(n.who.ID); k > 0 {
 		n.log.Warn("ended processes that a former run of this node left behind", "count", k)
 	}
+	nodeipc.Sweep(n.dir.join("run"))
 	n.bal = balancer.New(balancer.LeastLoad{})
 	n.proxy = proxy.New(proxy.Options{Balancer: n.bal, DialPeer: n.dialForward, Logger: n.log})
 	n.closeLater("data path", n.proxy.Close)

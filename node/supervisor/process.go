@@ -166,7 +166,7 @@ func (p *process) openChannel(s *slot) (inherited *os.File, err error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		s.log.Warn("processes that the app starts bind their own ports", "err", err)
 	}
-	p.Channel, err = nodeipc.NewFamily(ours, dir, "ipc"+strconv.Itoa(p.number), os.Getuid(), handler{p})
+	p.Channel, err = nodeipc.NewFamily(ours, dir, strconv.Itoa(p.number), os.Getuid(), handler{p})
 	if err != nil {
 		s.log.Warn("processes that the app starts bind their own ports", "err", err)
 	}

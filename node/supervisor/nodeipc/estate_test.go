@@ -102,7 +102,7 @@ func answers(t *testing.T, fam *Family, key string) {
 }
 
 func TestRendezvousThatCannotBe(t *testing.T) {
-	f, err := NewFamily(nil, strings.Repeat("/long", 40), "ipc", os.Getuid(), discard{})
+	f, err := NewFamily(nil, strings.Repeat("/long", 40), "1", os.Getuid(), discard{})
 	if err == nil || len(f.Environ()) > 0 {
 		t.Errorf("environment %v, %v", f.Environ(), err)
 	}
@@ -114,7 +114,7 @@ func TestRendezvousThatCannotBe(t *testing.T) {
 
 // Only so many are let in, and two processes of a worker cannot have the same port.
 func TestFamilyIsBounded(t *testing.T) {
-	f, err := NewFamily(nil, t.TempDir(), "ipc", os.Getuid(), discard{})
+	f, err := NewFamily(nil, t.TempDir(), "1", os.Getuid(), discard{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -43,16 +43,19 @@ type Family struct {
 	counts struct{ refused, skipped atomic.Uint64 }
 }
 
-// NewFamily opens the socket <dir>/<name> where descendants of the worker ask for a channel; user is the worker's user. ours is our end of the
+// rendezvousPrefix begins the names of the sockets where descendants ask.
+const rendezvousPrefix = "ipc-"
+
+// NewFamily opens the socket <dir>/ipc-<id> where descendants of the worker ask for a channel; user is the worker's user. ours is our end of the
 // channel that the started process inherits, nil for none; the Family owns it. With an error there is no such socket, but the Family
 // works without: descendants bind their ports themselves.
-func NewFamily(ours *net.UnixConn, dir, name string, user int, h Handler) (*Family, error) {
+func NewFamily(ours *net.UnixConn, dir, id string, user int, h Handler) (*Family, error) {
 	f := emptyFamily(user, h)
 	if ours != nil {
 		f.root = New(ours, nil)
 		f.join(f.root)
 	}
-	return f, f.open(filepath.Join(dir, name))
+	return f, f.open(filepath.Join(dir, rendezvousPrefix+id))
 }
 
 func emptyFamily(user int, h Handler) *Family {

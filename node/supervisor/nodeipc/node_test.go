@@ -94,7 +94,7 @@ func startWith(t *testing.T, direct bool, cmd *exec.Cmd, reply func(Query) Reply
 		cmd.ExtraFiles = []*os.File{theirs}
 		cmd.Env = append(cmd.Env, Environ(3, 1)...)
 	}
-	if w.fam, err = NewFamily(ours, t.TempDir(), "ipc", os.Getuid(), w.rec); err != nil {
+	if w.fam, err = NewFamily(ours, t.TempDir(), "1", os.Getuid(), w.rec); err != nil {
 		t.Fatal(err)
 	}
 	w.ch = w.fam.root
