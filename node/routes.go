@@ -151,7 +151,9 @@ func (r *routes) share(w supervisor.Worker, q nodeipc.Query) nodeipc.Reply {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if err != nil {
-		r.fault[k] = err
+		if q.UDP() { // a path may be of one process only, with its number in it: there is no end to those
+			r.fault[k] = err
+		}
 		return nodeipc.Reply{Errno: -int(errno(err))}
 	}
 	delete(r.fault, k)
