@@ -8,7 +8,8 @@
 // A worker is spoken to over a Family of channels. The started process, if it runs the app itself, inherits Node's own channel. What listens
 // elsewhere (behind npm, tsx or node --watch, in a thread or a child of the app, in the primary of the app's own cluster, or with "exclusive")
 // never asks Node's cluster module; there the preload takes the listen call and opens a channel of its own, over a Unix socket
-// that the environment names, in the same protocol. Where that fails, the app binds its port itself, as without meshnode. Datagram sockets, and listeners
+// that the environment names, in the same protocol. Where that fails, the app binds its port itself, as without meshnode. When
+// such a channel ends under a server, the preload looks for the socket again, for 30 s, and asks anew: AdoptFamily opens it. Datagram sockets, and listeners
 // on paths, are answered with the socket itself, but only over Node's own channel.
 //
 // Not caught: listen({fd}), exclusive or reusePort datagram sockets, a cluster of the app's own under SCHED_NONE, any free port (0) below the

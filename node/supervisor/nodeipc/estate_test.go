@@ -136,3 +136,29 @@ func TestFamilyIsBounded(t *testing.T) {
 	peers[0].conn.Close()
 	eventually(t, "the port free again", func() bool { return peers[1].query("2", fields)["errno"] == nil })
 }
+
+// The node is killed, and the next one knows of the worker's processes only where they look for it.
+func TestNodeServerFindsTheNextNode(t *testing.T) {
+	w := startTree(t, false, exec.Command("sh", "-c", "node "+script(t, "app.js", hello)+"; :"))
+	key := await(t, "listen call", w.key)
+	await(t, "listening", w.rec.listening)
+	answers(t, w.fam, key)
+	path := w.fam.path
+	for range 2 {
+		w.fam.l.SetUnlinkOnClose(false) // a killed node leaves it
+		w.fam.Close()
+		next, err := AdoptFamily(nil, Estate{Path: path}, os.Getuid(), w.rec)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var run sync.WaitGroup
+		run.Go(func() { _ = next.Run() })
+		t.Cleanup(func() { next.Close(); run.Wait() })
+		if again := await(t, "listen call", w.key); again != key {
+			t.Errorf("key %q, want %q", again, key)
+		}
+		await(t, "listening", w.rec.listening)
+		answers(t, next, key)
+		w.fam = next
+	}
+}

@@ -54,6 +54,9 @@ if (MESHNODE_WORKER && MESHNODE_IPC) {
   const { StringDecoder } = require('string_decoder');
   const listen2 = net.Server.prototype._listen2;
   let link = null;
+  const again = 100; // ms between two tries to reach meshnode anew
+  const patience = 30000; // ms until a server that nobody comes back for is given up
+  const gone = 1000; // ms the same, when not even the socket's name is left
 
   // Link is this process's own socket to meshnode, and speaks as a cluster worker's channel does.
   class Link {
@@ -77,7 +80,7 @@ if (MESHNODE_WORKER && MESHNODE_IPC) {
         pipe.pendingHandle = null;
         this.read(this.decoder.write(data));
       });
-      this.socket.on('error', ignore).once('close', () => this.lost());
+      this.socket.on('error', ({ code }) => { this.code = code; }).once('close', () => this.lost());
       this.socket.connect({ path: MESHNODE_IPC });
       this.send({ ...ours, act: 'hello', version: 1 });
     }
@@ -141,13 +144,33 @@ if (MESHNODE_WORKER && MESHNODE_IPC) {
       if (link === this) link = null;
     }
 
-    // lost is the end: what was asked is answered by the system, and who only waits for connections ends as a cluster worker does.
+    // lost is the end of this link. What was asked is answered by the system; servers that listen look for meshnode's next life.
     lost() {
       if (link === this) link = null;
-      for (const { failed } of this.asked.values()) failed();
-      if (this.servers.size === 0 || this.leaving) return;
-      setTimeout(ignore, 1000); // the signal is heard only while something goes on
-      process.kill(process.pid, 'SIGTERM');
+      const since = Date.now();
+      for (const { failed } of this.asked.values()) failed(this.code);
+      if (this.leaving) return;
+      for (const handle of this.servers.values()) resume(handle, since);
+    }
+
+    // listens asks once more for the connections of a server that listens already.
+    listens(handle, since) {
+      this.hold(1);
+      const seq = this.cluster({ act: 'queryServer', index: 0, data: null, ...handle.query });
+      this.asked.set(seq, {
+        failed: (code) => resume(handle, since, code),
+        answered: ({ errno, key }) => {
+          if (errno) {
+            end();
+            return;
+          }
+          handle.link = this;
+          this.servers.set(key, handle);
+          if (!handle.hasRef()) this.hold(-1);
+          this.cluster({ act: 'listening', key, port: handle.query.port });
+          if (!handle.isOpen()) handle.release();
+        },
+      });
     }
 
     // listen asks for the connections of server. The server gets a handle that looks as Node's own in a cluster worker.
@@ -164,39 +187,66 @@ if (MESHNODE_WORKER && MESHNODE_IPC) {
             return;
           }
           if (data && server._setServerData) server._setServerData(data);
-          server._handle = this.handle(server, key, sockname);
+          server._handle = this.handle(server, key, sockname, query);
           server.once('listening', () => this.cluster({ act: 'listening', key, port: query.port }));
           listen2.call(server, query.address, query.port, query.addressType, query.backlog, undefined, query.flags);
         },
       });
     }
 
-    handle(owner, key, sockname) {
+    handle(owner, key, sockname, query) {
       let held = true;
       let open = true;
       const hold = (want) => {
-        if (want !== held) this.hold(want ? 1 : -1);
+        if (want !== held) handle.link.hold(want ? 1 : -1);
         held = want;
       };
       const handle = {
         owner,
+        query,
+        link: this,
         onconnection: ignore,
         listen: () => 0,
         ref: () => hold(open),
         unref: () => hold(false),
         hasRef: () => held,
+        isOpen: () => open,
         getsockname: (out) => { Object.assign(out, sockname); return 0; },
+        release: () => {
+          handle.link.servers.delete(key);
+          handle.link.cluster({ act: 'close', key });
+        },
         close: () => {
           if (!open) return;
           open = false;
           hold(false);
-          this.servers.delete(key);
-          this.cluster({ act: 'close', key });
+          handle.release();
         },
       };
       this.servers.set(key, handle);
       return handle;
     }
+  }
+
+  // resume looks for meshnode until it is there again, or the server is given up: its process ends as a cluster worker's does.
+  function resume(handle, since, code) {
+    if (!handle.isOpen()) return;
+    if (Date.now() - since > (code === 'ENOENT' ? gone : patience)) {
+      end();
+      return;
+    }
+    setTimeout(() => {
+      link ??= new Link();
+      link.listens(handle, since);
+    }, again);
+  }
+
+  let ending = false;
+  function end() {
+    if (ending) return;
+    ending = true;
+    setTimeout(ignore, 1000); // the signal is heard only while something goes on
+    process.kill(process.pid, 'SIGTERM');
   }
 
   function bindError(errno, { address, port }) {
