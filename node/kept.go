@@ -11,52 +11,56 @@ import (
 	"meshnode/node/supervisor/keeper"
 )
 
-// keptListenerPrefix begins the names under which the keeper keeps listening sockets: app, then the listener's key.
-const keptListenerPrefix = "listen/"
+// The beginnings of the names under which the keeper keeps sockets: then the app and the listener's key.
+const (
+	keptListeners = "listen/" // of the data path
+	keptShared    = "share/"  // that workers have in common
+)
 
-// keptListeners are the listening sockets that outlive this process.
-type keptListeners struct {
+// keptSockets are sockets of one kind that outlive this process.
+type keptSockets struct {
 	client *keeper.Client
+	kind   string
 	log    hclog.Logger
 
 	mu   sync.Mutex
 	left map[string]int // descriptors of a former run that nobody has taken yet, by name
 }
 
-func newKeptListeners(c *keeper.Client, all []keeper.Kept, log hclog.Logger) *keptListeners {
-	k := &keptListeners{client: c, log: log, left: make(map[string]int)}
+func newKeptSockets(c *keeper.Client, kind string, all []keeper.Kept, log hclog.Logger) *keptSockets {
+	k := &keptSockets{client: c, kind: kind, log: log, left: make(map[string]int)}
 	for _, e := range all {
-		if strings.HasPrefix(e.Name, keptListenerPrefix) && len(e.FDs) == 1 {
+		if strings.HasPrefix(e.Name, kind) && len(e.FDs) == 1 {
 			k.left[e.Name] = e.FDs[0]
 		}
 	}
 	return k
 }
 
-func keptListener(app, key string) string { return keptListenerPrefix + app + "/" + key }
+func (k *keptSockets) name(app, key string) string { return k.kind + app + "/" + key }
 
 // Take implements proxy.Keep.
-func (k *keptListeners) Take(app, key string) (int, bool) {
+func (k *keptSockets) Take(app, key string) (int, bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	name := keptListener(app, key)
+	name := k.name(app, key)
 	fd, ok := k.left[name]
 	delete(k.left, name)
 	return fd, ok
 }
 
 // Hold implements proxy.Keep.
-func (k *keptListeners) Hold(app, key string, fd int) {
-	if err := k.client.Hold(keptListener(app, key), nil, fd); err != nil {
+func (k *keptSockets) Hold(app, key string, fd int) {
+	if err := k.client.Hold(k.name(app, key), nil, fd); err != nil {
 		k.log.Warn("a listening socket would not outlive this process", "app", app, "err", err)
 	}
 }
 
 // Drop implements proxy.Keep.
-func (k *keptListeners) Drop(app, key string) { _ = k.client.Drop(keptListener(app, key)) } // a keeper that is gone keeps nothing
+func (k *keptSockets) Drop(app, key string) { _ = k.client.Drop(k.name(app, key)) } // a keeper that is gone keeps nothing
 
 // dropLeft closes the sockets that nobody wants any more: the configuration changed while no node ran here.
-func (k *keptListeners) dropLeft() {
+func (k *keptSockets) dropLeft() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	for name, fd := range k.left {
@@ -66,4 +70,4 @@ func (k *keptListeners) dropLeft() {
 	}
 }
 
-var _ proxy.Keep = (*keptListeners)(nil)
+var _ proxy.Keep = (*keptSockets)(nil)

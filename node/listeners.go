@@ -43,6 +43,11 @@ func (n *Node) syncListeners(c *spec.Cluster) {
 			n.routes.close(l.App)
 		}
 	}
+	for _, name := range n.routes.shared.apps() {
+		if app, ok := c.Apps[name]; !ok || app.Stopped {
+			n.routes.close(name)
+		}
+	}
 	if n.view.draining.Load() {
 		return
 	}
@@ -81,7 +86,9 @@ func (n *Node) keepListeners(ctx context.Context) {
 			}
 			n.syncListeners(c)
 			if c.ID != "" {
-				n.view.kept.dropLeft()
+				for _, k := range n.view.kept {
+					k.dropLeft()
+				}
 			}
 		case <-retry.C:
 			if len(n.routes.faults()) > 0 {

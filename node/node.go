@@ -76,7 +76,7 @@ type view struct {
 	learned  chan learnt
 	reports  chan struct{} // wakes keepReporting
 	exits    exits
-	kept     *keptListeners
+	kept     [2]*keptSockets // listeners of the data path, and sockets that workers share
 }
 
 // lifecycle ends what was started, in reverse.
@@ -91,6 +91,7 @@ type lifecycle struct {
 const (
 	partData    = "data path"
 	partWorkers = "workers"
+	partShared  = "sockets of workers"
 )
 
 type closer struct {
@@ -263,11 +264,15 @@ func (n *Node) openData(context.Context) error {
 	if err != nil {
 		return fmt.Errorf("take over from the former run: %w", err)
 	}
-	n.view.kept = newKeptListeners(n.o.Keeper, kept, n.log)
-	n.proxy = proxy.New(proxy.Options{Balancer: n.bal, DialPeer: n.dialForward, Keep: n.view.kept, Logger: n.log})
+	n.view.kept = [2]*keptSockets{newKeptSockets(n.o.Keeper, keptListeners, kept, n.log), newKeptSockets(n.o.Keeper, keptShared, kept, n.log)}
+	n.proxy = proxy.New(proxy.Options{Balancer: n.bal, DialPeer: n.dialForward, Keep: n.view.kept[0], Logger: n.log})
 	n.closeLater(partData, n.proxy.Close)
 	n.view.reports = make(chan struct{}, 1)
-	n.routes = newRoutes(n)
+	n.routes = newRoutes(n, n.view.kept[1])
+	if len(kept) == 0 { // nobody waits there
+		nodeipc.Sweep(n.dir.join("run"))
+	}
+	n.closeLater(partShared, n.routes.shared.closeAll)
 	preload := ""
 	if !n.s.NoPreload {
 		p, err := nodeipc.WritePreload(n.dir.join("run"))

@@ -22,7 +22,8 @@ const window = 4
 
 // routes tells the data path which workers there are, and answers their listen calls.
 type routes struct {
-	n *Node
+	n      *Node
+	shared *sharedSockets
 
 	mu    sync.Mutex
 	ready map[string]map[string]bool    // by app and worker ID: whether it takes sockets
@@ -33,8 +34,8 @@ type routes struct {
 
 type listenKey struct{ app, key string }
 
-func newRoutes(n *Node) *routes {
-	return &routes{n: n, ready: make(map[string]map[string]bool), held: make(map[listenKey]map[string]bool),
+func newRoutes(n *Node, shared proxy.Keep) *routes {
+	return &routes{n: n, shared: newSharedSockets(shared), ready: make(map[string]map[string]bool), held: make(map[listenKey]map[string]bool),
 		data: make(map[listenKey]json.RawMessage), fault: make(map[listenKey]error)}
 }
 
@@ -110,6 +111,7 @@ func (r *routes) Drained(ctx context.Context, w supervisor.Worker) error {
 // Ended implements supervisor.Router.
 func (r *routes) Ended(w supervisor.Worker) {
 	r.n.proxy.RemoveWorker(w.ID)
+	r.shared.ended(w.ID)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, ids := range r.held {
@@ -119,7 +121,10 @@ func (r *routes) Ended(w supervisor.Worker) {
 
 // Listen implements supervisor.Router.
 func (r *routes) Listen(w supervisor.Worker, q nodeipc.Query) nodeipc.Reply {
-	if q.UDP() || q.FD || q.Port < 0 {
+	if q.UDP() || q.Port < 0 && !q.FD {
+		return r.share(w, q)
+	}
+	if q.FD { // it is a number of the worker's own table
 		r.n.log.Warn("a worker wants to listen in a way that is not supported", "worker", w.ID, "addr", q.Key)
 		return nodeipc.Reply{Errno: -int(syscall.ENOTSUP)}
 	}
@@ -144,8 +149,25 @@ func (r *routes) Listen(w supervisor.Worker, q nodeipc.Query) nodeipc.Reply {
 	return nodeipc.Reply{Address: bound.Addr().String(), Port: int(bound.Port()), IPv6: bound.Addr().Is6(), Data: r.data[k]}
 }
 
+// share answers with a socket that all workers of the app have in common.
+func (r *routes) share(w supervisor.Worker, q nodeipc.Query) nodeipc.Reply {
+	k := listenKey{w.App, q.Key}
+	f, err := r.shared.take(k, w.ID, q)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if err != nil {
+		if q.UDP() { // a path may be of one process only, with its number in it: there is no end to those
+			r.fault[k] = err
+		}
+		return nodeipc.Reply{Errno: -int(errno(err))}
+	}
+	delete(r.fault, k)
+	return nodeipc.Reply{Share: f}
+}
+
 // Unlisten implements supervisor.Router.
 func (r *routes) Unlisten(w supervisor.Worker, key string) {
+	r.shared.release(listenKey{w.App, key}, w.ID)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	delete(r.held[listenKey{w.App, key}], w.ID)
@@ -182,6 +204,7 @@ func (r *routes) open(k listenKey, host string, port int, only6 bool) (netip.Add
 // close closes all listeners of an app that is gone or stopped.
 func (r *routes) close(app string) {
 	r.n.proxy.Unlisten(app, "")
+	r.shared.close(app)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for k := range r.held {

@@ -24,7 +24,7 @@ func (n *Node) handOver() error {
 	n.sup.HandOver()
 	for i := len(n.life.closers) - 1; i >= 0; i-- {
 		c := n.life.closers[i]
-		if c.name == partData || c.name == partWorkers { // the one carries what is left, the others go over
+		if c.name == partData || c.name == partWorkers || c.name == partShared { // the one carries what is left, the others go over
 			continue
 		}
 		if err := c.close(); err != nil {

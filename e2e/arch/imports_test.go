@@ -79,7 +79,7 @@ var table = map[string][]uses{
 		{"store/spec", "reads the configuration"},
 		{hclog, handedLogger},
 		{renameio, "files of the data folder are replaced whole"},
-		{sysUnix, "closes descriptors that were kept for nobody"},
+		{sysUnix, "sockets that workers share, and those that were kept for nobody"},
 		{"github.com/gofrs/flock", "one process per data folder, over crashes"},
 		{"github.com/hashicorp/go-sockaddr", "chooses the address to advertise when none is given"},
 	},

@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -27,7 +29,10 @@ type record struct {
 	Retiring bool            `json:"retiring,omitempty"`
 	Asked    bool            `json:"asked,omitempty"` // it was told to end
 	Listens  []nodeipc.Query `json:"listens,omitempty"`
-	Rest     []byte          `json:"rest,omitempty"` // the beginning of a message from a Node worker whose end was not read
+	User     int             `json:"user"`
+	// Root is what is to be known of the channel that the started process inherited, where it was handed over in good order. Processes below
+	// it come back by themselves.
+	Root *nodeipc.Remains `json:"root,omitempty"`
 }
 
 func (r record) encode() (json.RawMessage, error) {
@@ -44,6 +49,7 @@ func (p *process) record() record {
 	defer p.notes.mu.Unlock()
 	r := p.notes.record
 	r.Spec, r.ID, r.Slot, r.Number, r.Run, r.Addr, r.Started = p.spec, p.ID, p.Slot, p.number, p.run, p.Addr, p.started
+	r.User = p.user
 	return r
 }
 
@@ -123,28 +129,41 @@ func (s *Supervisor) adopt(k keeper.Kept, r record) {
 	p.output.read(sl.out, &p.output.out, os.NewFile(uintptr(k.FDs[0]), "out"))
 	p.output.read(sl.err, &p.output.err, os.NewFile(uintptr(k.FDs[1]), "err"))
 	p.notify = adoptNotifier(k.FDs[2])
-	if len(k.FDs) > keptFDs {
-		p.adoptChannel(k.FDs[keptFDs], r)
+	p.user = r.User
+	if r.Spec.Mode == ModeCluster {
+		p.adoptChannel(k.FDs[keptFDs:], r)
 	}
 	sl.take(p, r)
 }
 
-// adoptChannel goes on with a Node worker's channel: what the worker listens on is opened again.
-func (p *process) adoptChannel(fd int, r record) {
-	conn, err := nodeipc.Inherited(fd)
-	if err != nil {
+// adoptChannel goes on with a Node worker's channels. What the started process listens on is opened again; those below it ask anew.
+func (p *process) adoptChannel(fds []int, r record) {
+	e := nodeipc.Estate{Path: nodeipc.Rendezvous(p.sup.runDir(), strconv.Itoa(r.Number))}
+	var files []*os.File
+	for _, fd := range fds[:min(len(fds), 1)] {
+		files, e.Root = append(files, os.NewFile(uintptr(fd), "ipc")), true
+		rest := nodeipc.Remains{Preload: true} // the former run died without a word
+		if r.Root != nil {
+			rest = *r.Root
+		} else {
+			for _, q := range r.Listens {
+				rest.Held = append(rest.Held, q.Key)
+			}
+		}
+		e.Channels = append(e.Channels, rest)
+	}
+	p.notes.record.Root = nil
+	var err error
+	if p.Channel, err = nodeipc.AdoptFamily(files, e, r.User, handler{p}); err != nil {
 		p.sup.log.Error("the channel of a worker of a former run is lost", "worker", p.ID, "err", err)
 		return
 	}
-	keys := make([]string, 0, len(r.Listens))
 	for _, q := range r.Listens {
-		keys = append(keys, q.Key)
-	}
-	// Beyond the numbers of every predecessor, and within what JavaScript counts exactly.
-	seq := time.Now().Unix() << 20
-	p.Channel = nodeipc.Adopt(conn, r.Rest, keys, seq, handler{p})
-	for _, q := range r.Listens {
-		p.place.router.Listen(p.Worker, q)
+		if len(e.Channels) > 0 && slices.Contains(e.Channels[0].Held, q.Key) {
+			if reply := p.place.router.Listen(p.Worker, q); reply.Share != nil {
+				reply.Share.Close() // it has its own
+			}
+		}
 	}
 }
 

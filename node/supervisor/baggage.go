@@ -2,6 +2,7 @@ package supervisor
 
 import (
 	"fmt"
+	"net"
 	"os"
 	"os/user"
 	"slices"
@@ -53,14 +54,32 @@ func (b *baggage) pack(p *process, s *slot) error {
 		b.env = append(b.env, "LISTEN_FDS=1", "LISTEN_FDNAMES="+p.App)
 	}
 	if p.spec.Mode == ModeCluster {
-		ours, inherited, err := nodeipc.Pair()
+		return b.packChannel(p, s)
+	}
+	return nil
+}
+
+// packChannel makes what the worker's Node.js processes are spoken to by.
+func (b *baggage) packChannel(p *process, s *slot) error {
+	var ours *net.UnixConn
+	if inherits(p.spec.Command) {
+		mine, inherited, err := nodeipc.Pair()
 		if err != nil {
 			return err
 		}
-		p.channelOver(ours)
+		ours = mine
 		b.theirs, b.kept = append(b.theirs, inherited), append(b.kept, number(ours))
 		b.env = append(b.env, nodeipc.Environ(ipcFD, p.number)...)
 	}
+	dir := s.sup.runDir()
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		s.log.Warn("processes that the app starts bind their own ports", "err", err)
+	}
+	var err error
+	if p.Channel, err = nodeipc.NewFamily(ours, dir, strconv.Itoa(p.number), p.user, handler{p}); err != nil {
+		s.log.Warn("processes that the app starts bind their own ports", "err", err)
+	}
+	b.env = append(b.env, p.Channel.Environ()...)
 	return nil
 }
 

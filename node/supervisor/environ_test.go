@@ -85,9 +85,19 @@ func TestNotifySocketOfLongNames(t *testing.T) {
 
 func TestAutoMode(t *testing.T) {
 	for command, want := range map[string]Mode{"node server.js": ModeCluster, "/usr/bin/node": ModeCluster, "nodejs x": ModeCluster, "node-22 x": ModeCluster,
-		"npm start": ModePort, "/app/server": ModePort, "": ModePort} {
+		"npm start": ModeCluster, "/app/node_modules/.bin/tsx app.ts": ModeCluster, "bun app.ts": ModePort, "/app/server": ModePort, "": ModePort} {
 		if got := AutoMode(strings.Fields(command)); got != want {
 			t.Errorf("%q: %s, want %s", command, got, want)
+		}
+	}
+}
+
+// The channel of Node's own goes to the process that runs the app, and not to one that starts it.
+func TestWhoInheritsTheChannel(t *testing.T) {
+	for command, want := range map[string]bool{"node server.js": true, "/opt/node-22 --import tsx app.ts": true, "node": true, "node --watch app.js": false,
+		"node node_modules/.bin/tsx app.ts": false, "npm start": false, "sh -c node": false, "node -r ./x.js app.js": true} {
+		if got := inherits(strings.Fields(command)); got != want {
+			t.Errorf("%q: %v, want %v", command, got, want)
 		}
 	}
 }

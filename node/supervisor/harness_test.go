@@ -101,6 +101,12 @@ func (r *router) Listen(w Worker, q nodeipc.Query) nodeipc.Reply {
 }
 func (r *router) Unlisten(w Worker, _ string) { r.note("unlisten", w) }
 
+func (r *router) worker(id string) Worker {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.ws[id]
+}
+
 // said returns what the router was told, without the named kinds.
 func (r *router) said(but ...string) []string {
 	r.mu.Lock()

@@ -14,7 +14,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"meshnode/node/supervisor/keeper"
-	"meshnode/node/supervisor/nodeipc"
 )
 
 // process is one run of a slot's worker, from fork to the end of all that it started.
@@ -30,6 +29,7 @@ type process struct {
 	life    life
 	started time.Time
 	readied sync.Once
+	user    int           // it runs as
 	inherit *os.File      // the socket that a worker in mode socket takes over, until its fork
 	socket  int           // and our own descriptor of it, until it is ready; -1 = none
 	up      chan struct{} // closed when it is up, and has to pass its health check
@@ -153,6 +153,13 @@ func scriptOf(command []string) string {
 
 // launch forks the process and starts all that watches over it.
 func (p *process) launch(s *slot, path string) (err error) {
+	account, err := accountOf(p.spec.Account)
+	if err != nil {
+		return err
+	}
+	if p.user = os.Getuid(); account != nil {
+		p.user = int(account.UID)
+	}
 	b := &baggage{}
 	defer func() {
 		b.close()
@@ -162,10 +169,6 @@ func (p *process) launch(s *slot, path string) (err error) {
 		}
 	}()
 	if err := b.pack(p, s); err != nil {
-		return err
-	}
-	account, err := accountOf(p.spec.Account)
-	if err != nil {
 		return err
 	}
 	env := s.sup.o.environ(os.Environ(), p)
@@ -212,6 +215,3 @@ func (p *process) closeSide() {
 func keptAs(worker string) string { return keptWorkers + worker }
 
 const keptWorkers = "worker/"
-
-// channelOver makes the channel of a process over its socket.
-func (p *process) channelOver(conn *net.UnixConn) { p.Channel = nodeipc.New(conn, handler{p}) }

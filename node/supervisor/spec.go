@@ -3,6 +3,7 @@ package supervisor
 import (
 	"context"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -99,17 +100,41 @@ type Health struct {
 	Hang     time.Duration // Hang is how long a Node worker's event loop may be blocked; negative = for ever.
 }
 
-// AutoMode returns the mode for a command whose mode was left open: cluster for Node.js, port for all else.
+// AutoMode returns the mode for a command whose mode was left open: cluster for Node.js and what starts it, port for all else.
 func AutoMode(command []string) Mode {
-	if len(command) == 0 {
-		return ModePort
-	}
-	switch base := filepath.Base(command[0]); {
-	case base == "node" || base == "nodejs" || strings.HasPrefix(base, "node-"):
+	if len(command) > 0 && (isNode(command[0]) || isLauncher(command[0])) {
 		return ModeCluster
-	default:
-		return ModePort
 	}
+	return ModePort
+}
+
+func isNode(program string) bool {
+	base := filepath.Base(program)
+	return base == "node" || base == "nodejs" || strings.HasPrefix(base, "node-")
+}
+
+// isLauncher reports whether a program is Node.js itself, but runs the app in another process.
+func isLauncher(program string) bool {
+	return slices.Contains([]string{"npm", "npx", "yarn", "yarnpkg", "pnpm", "pnpx", "tsx", "ts-node", "next", "nodemon"}, filepath.Base(program))
+}
+
+// inherits reports whether the app runs in the process that is started, so that this one is given Node's own channel. A launcher would take it
+// and, with it, listen and talk in the app's place.
+func inherits(command []string) bool {
+	if !isNode(command[0]) {
+		return false
+	}
+	for i := 1; i < len(command); i++ {
+		switch arg := command[i]; {
+		case arg == "--watch" || strings.HasPrefix(arg, "--watch-path"):
+			return false
+		case slices.Contains([]string{"-r", "--require", "--import", "--loader", "--experimental-loader", "-C", "--conditions"}, arg):
+			i++ // its value
+		case !strings.HasPrefix(arg, "-"):
+			return !isLauncher(arg)
+		}
+	}
+	return true
 }
 
 // Worker is one running process as the routing sees it.
@@ -121,9 +146,9 @@ type Worker struct {
 	Mode    Mode
 	Serves  bool
 	PID     int
-	Addr    string           // Addr is the private "127.0.0.1:port" in modes port and socket.
-	Channel *nodeipc.Channel // Channel is the IPC channel in mode cluster, else nil.
-	Adopted bool             // Adopted: the worker was started by a former run of the node and may have connections.
+	Addr    string          // Addr is the private "127.0.0.1:port" in modes port and socket.
+	Channel *nodeipc.Family // Channel is what its Node.js processes are spoken to by in mode cluster, else nil.
+	Adopted bool            // Adopted: the worker was started by a former run of the node and may have connections.
 }
 
 // Exit is one end of a worker's process.

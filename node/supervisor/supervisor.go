@@ -62,6 +62,9 @@ func New(o Options) *Supervisor {
 	return s
 }
 
+// runDir is where processes below a worker find the node.
+func (s *Supervisor) runDir() string { return filepath.Join(s.o.Dir, "run") }
+
 func (s *Supervisor) logDir() string { return filepath.Join(s.o.Dir, "logs") }
 
 // Changed is poked after every change of a slot's status; several changes may become one poke. It has one reader.

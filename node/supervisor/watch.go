@@ -69,12 +69,17 @@ func (p *process) watch(s *slot) {
 func (p *process) letGo() {
 	if p.Channel != nil {
 		ctx, cancel := context.WithTimeout(context.Background(), settleLimit)
-		rest, _, err := p.Channel.Detach(ctx)
+		files, e, err := p.Channel.Detach(ctx)
 		cancel()
-		if err != nil {
-			p.sup.log.Warn("a worker's channel is handed over in the middle of a message", "worker", p.ID, "err", err)
+		for _, f := range files {
+			f.Close() // the keeper has that of the started process, and the others come back by themselves
 		}
-		p.note(func(r *record) { r.Rest = rest })
+		switch {
+		case err != nil:
+			p.sup.log.Warn("a worker's channel is handed over in the middle of a message", "worker", p.ID, "err", err)
+		case e.Root && len(e.Channels) > 0:
+			p.note(func(r *record) { r.Root = &e.Channels[0] })
+		}
 	}
 	p.output.letGo()
 	p.notify.conn.Close()

@@ -9,7 +9,6 @@ import (
 	"io"
 	"net"
 	"os"
-	"strconv"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -45,6 +44,7 @@ type Handler interface {
 type Channel struct {
 	conn    *net.UnixConn
 	handler Handler
+	bare    bool            // the other end is the preload's, in a process that has no channel of Node's
 	held    map[string]bool // keys this worker holds; owned by Run
 
 	mu      sync.Mutex // guards all below, and the order of writes
@@ -52,48 +52,42 @@ type Channel struct {
 	offers  map[int64]*offer
 	unacked []*offer // handles whose receipt Node has not confirmed, oldest first
 	closed  bool
+	leave   departure
+	pulse   pulse
+	adopted adopted
 
+	ended   chan struct{} // closed when Run has returned
+	ending  func()        // called once, when the worker's end is gone and before open offers are settled; may be nil
 	skipped atomic.Uint64
-}
-
-// Pair makes the two ends of a channel: ours, and the one to be inherited by the worker as the given descriptor.
-func Pair() (ours *net.UnixConn, theirs *os.File, err error) {
-	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return nil, nil, fmt.Errorf("make the worker's IPC channel: %w", err)
-	}
-	theirs = os.NewFile(uintptr(fds[1]), "ipc")
-	f := os.NewFile(uintptr(fds[0]), "ipc")
-	defer f.Close() // FileConn duplicates
-	c, err := net.FileConn(f)
-	if err != nil {
-		theirs.Close()
-		return nil, nil, fmt.Errorf("make the worker's IPC channel: %w", err)
-	}
-	return c.(*net.UnixConn), theirs, nil
-}
-
-// Environ is what makes Node take descriptor fd for its IPC channel and itself for cluster worker id. Node removes all three at start.
-func Environ(fd, id int) []string {
-	return []string{
-		"NODE_CHANNEL_FD=" + strconv.Itoa(fd),
-		"NODE_CHANNEL_SERIALIZATION_MODE=json",
-		"NODE_UNIQUE_ID=" + strconv.Itoa(id),
-	}
 }
 
 // New returns a Channel over conn, which it owns from now on.
 func New(conn *net.UnixConn, h Handler) *Channel {
-	return &Channel{conn: conn, handler: h, held: make(map[string]bool), offers: make(map[int64]*offer)}
+	return &Channel{conn: conn, handler: h, held: make(map[string]bool), offers: make(map[int64]*offer), ended: make(chan struct{})}
 }
 
 // Run reads the worker's messages until the channel ends, then settles every open offer as lost. It returns nil when the worker closed
-// the channel or Close was called.
+// the channel or Close was called, and ErrDetached after Detach.
 func (c *Channel) Run() error {
-	defer c.Close()
-	r := bufio.NewReaderSize(c.conn, 16<<10)
+	defer close(c.ended)
+	err := c.read()
+	if errors.Is(err, ErrDetached) {
+		return err
+	}
+	if c.ending != nil {
+		c.ending()
+	}
+	c.Close()
+	return err
+}
+
+func (c *Channel) read() error {
+	r := bufio.NewReaderSize(io.MultiReader(bytes.NewReader(c.adopted.unread), c.conn), 16<<10)
 	for {
 		line, err := c.readLine(r)
+		if errors.Is(err, os.ErrDeadlineExceeded) && c.detaching() {
+			return ErrDetached
+		}
 		if err != nil {
 			if errors.Is(err, io.EOF) || errors.Is(err, net.ErrClosed) || errors.Is(err, syscall.ECONNRESET) {
 				return nil
@@ -106,16 +100,23 @@ func (c *Channel) Run() error {
 	}
 }
 
-// readLine returns the next message. A message beyond maxLine is skipped: it comes back as nil.
-func (c *Channel) readLine(r *bufio.Reader) ([]byte, error) {
+// readLine returns the next message. A message beyond maxLine is skipped: it comes back as nil. What was read of a message when the channel
+// is handed over is kept in rest.
+func (c *Channel) readLine(r *bufio.Reader) (line []byte, err error) {
 	var long []byte
 	skip := false
+	defer func() {
+		if err != nil {
+			c.leave.rest, c.leave.tail = long, skip
+		}
+	}()
 	for {
 		part, err := r.ReadSlice('\n')
 		if err == nil && long == nil && !skip {
 			return part, nil
 		}
 		if err != nil && !errors.Is(err, bufio.ErrBufferFull) {
+			long = append(long, part...)
 			return nil, err
 		}
 		if len(long)+len(part) > maxLine {
@@ -139,10 +140,15 @@ func (c *Channel) dispatch(line []byte) error {
 	if len(line) == 0 {
 		return nil
 	}
+	first := c.adopted.tail
+	c.adopted.tail = false
 	var m inbound
 	// An app's own message may be any JSON value; only objects with a cmd of Node's are the protocol's.
 	if line[0] != '{' || json.Unmarshal(line, &m) != nil || !isInternal(m.Cmd) {
 		if !json.Valid(line) {
+			if first {
+				return nil
+			}
 			return fmt.Errorf("the worker wrote something that is not a message: %.60q", line)
 		}
 		c.handler.Message(json.RawMessage(bytes.Clone(line)))
@@ -158,6 +164,8 @@ func (c *Channel) dispatch(line []byte) error {
 		return c.send(plain{Cmd: cmdHandleAck})
 	case cmdCluster:
 		return c.cluster(m)
+	case cmdPreload:
+		c.heard(m)
 	}
 	return nil
 }
@@ -191,6 +199,9 @@ func (c *Channel) query(m inbound) error {
 	} else {
 		r = c.handler.Listen(q)
 	}
+	if r.Share != nil {
+		defer r.Share.Close()
+	}
 	out := queryReply{Cmd: cmdCluster, Ack: m.Seq, Key: q.Key, Data: r.Data}
 	if r.Data == nil || string(r.Data) == "null" {
 		out.Data = q.Data // also beside an error, or after a plain server: a TLS server reads its ticket keys first, and dies of null
@@ -207,7 +218,32 @@ func (c *Channel) query(m inbound) error {
 			out.Sockname.Port = q.Port
 		}
 	}
+	if r.Errno == 0 && r.Share != nil {
+		out.Errno = &r.Errno
+		return c.share(out, q, r.Share)
+	}
 	return c.send(out)
+}
+
+// share answers with the socket itself: every worker that asks has it, and the kernel chooses who is woken.
+func (c *Channel) share(out queryReply, q Query, socket *os.File) error {
+	m := shared{Cmd: cmdHandle, Type: "net.Native", Msg: out}
+	if q.UDP() {
+		m.Type = "dgram.Native"
+	}
+	raw, err := socket.SyscallConn()
+	if err != nil {
+		return fmt.Errorf("pass a socket to the worker: %w", err)
+	}
+	var sent error
+	err = raw.Control(func(fd uintptr) {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if sent = c.write(m, int(fd)); sent == nil {
+			c.unacked = append(c.unacked, &offer{seq: c.seq})
+		}
+	})
+	return errors.Join(err, sent)
 }
 
 func family(v6 bool) string {
@@ -283,6 +319,9 @@ func number(v any, seq int64) any {
 		m.Seq = seq
 		return m
 	case handleEnvelope:
+		m.Msg.Seq = seq
+		return m
+	case shared:
 		m.Msg.Seq = seq
 		return m
 	}

@@ -265,7 +265,7 @@ func FuzzWorkerMessages(f *testing.F) {
 		"{\"cmd\":\"NODE_CLUSTER\",\"ack\":1,\"accepted\":true}\n{\"cmd\":\"NODE_CLUSTER\",\"ack\":1}\n", "{\"cmd\":\"NODE_HANDLE\"}\n",
 		"{\"cmd\":\"NODE_CLUSTER\",\"act\":\"queryServer\",\"address\":null,\"port\":0,\"addressType\":\"udp6\",\"index\":-1}\n",
 		"{\"cmd\":\"NODE_CLUSTER\",\"act\":\"close\",\"key\":\"k\"}\n", "{\"cmd\":\"NODE_CLUSTER\",\"act\":\"listening\"}\n", "{\"cmd\":\"NODE_CLUSTER\"",
-		"{\"cmd\":\"NODE_\",\"seq\":1e99}\n", "[[[[\n",
+		"{\"cmd\":\"NODE_MESHNODE\",\"act\":\"hello\"}\n{\"cmd\":\"NODE_MESHNODE\",\"act\":\"pong\",\"n\":-1}\n", "{\"cmd\":\"NODE_\",\"seq\":1e99}\n", "[[[[\n",
 	} {
 		f.Add([]byte(s))
 	}

@@ -2,6 +2,7 @@ package nodeipc
 
 import (
 	"encoding/json"
+	"os"
 	"strconv"
 )
 
@@ -30,6 +31,7 @@ type inbound struct {
 	AddrType json.RawMessage `json:"addressType"`
 	FD       *int            `json:"fd"`
 	Flags    int             `json:"flags"`
+	N        int64           `json:"n"`
 }
 
 // Query is a worker's wish to listen. Address is "" for every address, an IP, a host name or an absolute path; Port is -1 for a
@@ -42,6 +44,7 @@ type Query struct {
 	Family   string
 	FD       bool
 	IPv6Only bool
+	Reuse    bool // Reuse is set where a datagram socket was asked for with reuseAddr.
 	Data     json.RawMessage
 }
 
@@ -50,8 +53,10 @@ func (q Query) UDP() bool { return len(q.Family) == 4 && q.Family[:3] == "udp" }
 
 // Reply answers a Query. Errno is 0, or a negative errno that the app sees as the error of its listen call. Address, Port and IPv6
 // are what the app sees as its own listening address (Port only where it asked for any: Node fails on another than it asked for); Data
-// is the first worker's Data for this key, nil for the worker's own.
+// is the first worker's Data for this key, nil for the worker's own. Share is a bound socket that the worker is to use itself, a datagram
+// socket or a listening one on a path; the channel closes it. Without it the worker is given connections by Offer.
 type Reply struct {
+	Share   *os.File
 	Errno   int
 	Address string
 	Port    int
@@ -76,10 +81,19 @@ type queryReply struct {
 }
 
 type plain struct {
-	Cmd string `json:"cmd"`
-	Act string `json:"act,omitempty"`
-	Ack *int64 `json:"ack,omitempty"`
-	Seq int64  `json:"seq"`
+	Cmd  string          `json:"cmd"`
+	Act  string          `json:"act,omitempty"`
+	Ack  *int64          `json:"ack,omitempty"`
+	N    int64           `json:"n,omitempty"`
+	Body json.RawMessage `json:"body,omitempty"`
+	Seq  int64           `json:"seq"`
+}
+
+// shared is a queryReply that carries a socket.
+type shared struct {
+	Cmd  string     `json:"cmd"`
+	Type string     `json:"type"`
+	Msg  queryReply `json:"msg"`
 }
 
 type newConn struct {
@@ -116,6 +130,7 @@ func (m inbound) query() Query {
 	if s, err := strconv.Unquote(q.Family); err == nil {
 		q.Family = s
 	}
+	q.Reuse = q.UDP() && m.Flags&4 != 0
 	addr := q.Address
 	if m.Address == nil {
 		addr = "null"

@@ -2,7 +2,6 @@ package nodeipc
 
 import (
 	"bufio"
-	"bytes"
 	"encoding/json"
 	"io"
 	"net"
@@ -13,16 +12,18 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
 )
 
-// worker is a real Node process under a channel, with a listener that the test accepts from.
+// worker is a real Node process, or a tree of them, under its channels, with a listener that the test accepts from.
 type worker struct {
 	t   *testing.T
-	ch  *Channel
+	fam *Family
+	ch  *Channel // the inherited one
 	rec *recorder
 	l   net.Listener
 	key chan string
@@ -32,13 +33,42 @@ type worker struct {
 	proc *os.Process
 }
 
-// startNode runs script as a cluster worker whose listen calls are answered with one loopback listener.
-func startNode(t *testing.T, script string) *worker {
+// nodePath is the node in PATH.
+func nodePath(t *testing.T) string {
 	t.Helper()
 	node, err := exec.LookPath("node")
 	if err != nil {
 		t.Skip("there is no node in PATH: the protocol is not tried on a real worker")
 	}
+	return node
+}
+
+// script writes a program text into a folder of its own and returns its path.
+func script(t *testing.T, name, text string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), name)
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// startNode runs text as a cluster worker whose listen calls are answered with one loopback listener.
+func startNode(t *testing.T, text string) *worker {
+	t.Helper()
+	// with -e, Node does not take itself for a cluster worker
+	return startTree(t, true, exec.Command(nodePath(t), script(t, "app.js", text)))
+}
+
+// startTree runs cmd, which inherits a channel if it is direct.
+func startTree(t *testing.T, direct bool, cmd *exec.Cmd) *worker {
+	t.Helper()
+	return startWith(t, direct, cmd, nil)
+}
+
+// startWith is startTree with an answer of the test's own to listen calls; nil is the one loopback listener.
+func startWith(t *testing.T, direct bool, cmd *exec.Cmd, reply func(Query) Reply) *worker {
+	t.Helper()
 	l, err := net.Listen("tcp4", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -46,43 +76,56 @@ func startNode(t *testing.T, script string) *worker {
 	w := &worker{t: t, l: l, key: make(chan string, 4), out: newOutcomes(), end: make(chan error, 1)}
 	w.rec = newRecorder(func(q Query) Reply {
 		w.key <- q.Key
+		if reply != nil {
+			return reply(q)
+		}
 		return Reply{Address: "127.0.0.1", Port: l.Addr().(*net.TCPAddr).Port, Data: q.Data}
 	})
-	ours, theirs, err := Pair()
-	if err != nil {
+	var ours *net.UnixConn
+	if cmd.Env == nil {
+		cmd.Env = os.Environ()
+	}
+	if direct {
+		var theirs *os.File
+		if ours, theirs, err = Pair(); err != nil {
+			t.Fatal(err)
+		}
+		defer theirs.Close()
+		cmd.ExtraFiles = []*os.File{theirs}
+		cmd.Env = append(cmd.Env, Environ(3, 1)...)
+	}
+	if w.fam, err = NewFamily(ours, t.TempDir(), "1", os.Getuid(), w.rec); err != nil {
 		t.Fatal(err)
 	}
+	w.ch = w.fam.root
 	preload, err := WritePreload(t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}
-	app := filepath.Join(t.TempDir(), "app.js") // with -e, Node does not take itself for a cluster worker
-	if err := os.WriteFile(app, []byte(script), 0o600); err != nil {
+	cmd.Env = append(cmd.Env, w.fam.Environ()...)
+	cmd.Env = append(cmd.Env, "MESHNODE_WORKER=test/0", "NODE_OPTIONS="+NodeOptions("", preload))
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	errs, err := os.Create(filepath.Join(t.TempDir(), "out"))
+	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(node, app)
-	cmd.Env = append(os.Environ(), Environ(3, 1)...)
-	cmd.Env = append(cmd.Env, "MESHNODE_WORKER=test/0", "NODE_OPTIONS="+NodeOptions("", preload))
-	cmd.ExtraFiles = []*os.File{theirs}
-	var errs bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &errs, &errs
+	cmd.Stdout, cmd.Stderr = errs, errs
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	theirs.Close()
 	w.proc = cmd.Process
-	w.ch = New(ours, w.rec)
 	var wg sync.WaitGroup
-	wg.Go(func() { _ = w.ch.Run() })
+	wg.Go(func() { _ = w.fam.Run() })
 	wg.Go(func() { w.end <- cmd.Wait() })
 	t.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		w.ch.Close()
+		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
+		w.fam.Close()
 		l.Close()
 		wg.Wait()
-		if t.Failed() {
-			t.Logf("the worker wrote: %s", errs.String())
+		if text, err := os.ReadFile(errs.Name()); t.Failed() && err == nil {
+			t.Logf("the worker wrote: %s", text)
 		}
+		errs.Close()
 	})
 	return w
 }
@@ -126,7 +169,11 @@ func descriptor(t *testing.T, c net.Conn) int {
 func (w *worker) pass(key string, fd int, remote netip.AddrPort) Outcome {
 	w.t.Helper()
 	defer unix.Close(fd)
-	if err := w.ch.Offer(key, fd, remote, w.out.of("")); err != nil {
+	offer := w.fam.Offer
+	if w.ch != nil {
+		offer = w.ch.Offer
+	}
+	if err := offer(key, fd, remote, w.out.of("")); err != nil {
 		w.t.Fatal(err)
 	}
 	return await(w.t, "outcome of the offer", w.out.c)

@@ -33,7 +33,7 @@ func (c *Channel) Offer(key string, fd int, remote netip.AddrPort, outcome func(
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.closed {
+	if c.closed || c.leave.quiet != nil {
 		return ErrClosed
 	}
 	if len(c.unacked) >= maxUnacked {
@@ -53,12 +53,18 @@ func (c *Channel) Offer(key string, fd int, remote netip.AddrPort, outcome func(
 // handleAcked takes Node's confirmation of the oldest descriptor in flight. A missing descriptor is a refusal: nobody has the connection.
 func (c *Channel) handleAcked(received bool) {
 	c.mu.Lock()
-	if len(c.unacked) == 0 {
+	if len(c.unacked) == 0 || c.adopted.blind {
+		c.mu.Unlock()
+		return
+	}
+	if c.adopted.strange > 0 {
+		c.adopted.strange--
 		c.mu.Unlock()
 		return
 	}
 	o := c.unacked[0]
 	c.unacked = c.unacked[1:]
+	c.checkQuiet()
 	c.mu.Unlock()
 	if !received {
 		c.settle(o.seq, false)
@@ -70,6 +76,10 @@ func (c *Channel) settle(seq int64, accepted bool) {
 	c.mu.Lock()
 	o := c.offers[seq]
 	delete(c.offers, seq)
+	if o != nil {
+		c.receivedUpTo(seq)
+		c.checkQuiet()
+	}
 	c.mu.Unlock()
 	if o == nil {
 		return

@@ -15,7 +15,7 @@ import (
 )
 
 // limit bounds every wait of these tests.
-const limit = 10 * time.Second
+const limit = 30 * time.Second
 
 // recorder is a Handler that passes on what it is told.
 type recorder struct {
@@ -165,4 +165,18 @@ func (o *outcomes) expect(t *testing.T, name string, want ...Outcome) {
 	if !slices.Equal(o.all[name], want) {
 		t.Errorf("outcomes of %s: %v, want %v", name, o.all[name], want)
 	}
+}
+
+// visitor is a scripted process below a worker.
+func visitor(t *testing.T, f *Family) *peer {
+	t.Helper()
+	c, err := net.DialUnix("unix", nil, &net.UnixAddr{Name: f.path, Net: "unix"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	p := &peer{t: t, conn: c}
+	p.r = bufio.NewReader(p)
+	c.SetDeadline(time.Now().Add(limit))
+	return p
 }

@@ -25,6 +25,14 @@ func WritePreload(dir string) (string, error) {
 	return path, nil
 }
 
+// Sweep removes the rendezvous that a killed predecessor left in dir. Call it before the first NewFamily there.
+func Sweep(dir string) {
+	left, _ := filepath.Glob(filepath.Join(dir, rendezvousPrefix+"*"))
+	for _, path := range left {
+		_ = os.Remove(path)
+	}
+}
+
 // NodeOptions adds the preload script to the value of NODE_OPTIONS that the worker would have had.
 func NodeOptions(value, path string) string {
 	quoted := `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(path) + `"`
