@@ -94,8 +94,13 @@ var table = map[string][]uses{
 		{"node/supervisor/nodeipc", "speaks to Node workers"},
 		{hclog, handedLogger},
 		{armon, handedMetrics},
+		{"node/supervisor/output", "keeps what workers print"},
 		{sysUnix, "subreaper, process groups, descriptors of workers"},
-		{"github.com/DeRuina/timberjack", "keeps workers' output in files of bounded size"},
+	},
+	"node/supervisor/output": {
+		{hclog, handedLogger},
+		{armon, handedMetrics},
+		{sysUnix, "sizes of pipes, and an epoll descriptor of its own: the runtime's poller is woken by every write"},
 	},
 	"node/supervisor/nodeipc": {
 		{sysUnix, "passes sockets to workers"},

@@ -113,7 +113,7 @@ func TestBackoffCurve(t *testing.T) {
 }
 
 func TestGiveUp(t *testing.T) {
-	s := newSlot(reader(t.TempDir()), "app", 0, 1)
+	s := newSlot(newBench(t).sup, "app", 0, 1)
 	s.procs.retry, s.procs.deadline = stoppedTimer(), stoppedTimer()
 	s.back.failures = maxFailures - 1
 	s.failed(0, "exited with code 1", []string{"why"})

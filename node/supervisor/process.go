@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"meshnode/node/supervisor/nodeipc"
+	"meshnode/node/supervisor/output"
 )
 
 // process is one run of a slot's worker, from fork to the end of all that it started.
@@ -23,7 +24,7 @@ type process struct {
 	run     string // the mark of its descendants
 	cmd     *exec.Cmd
 	notify  *notifier
-	output  output
+	output  *output.Run
 	place   place
 	life    life
 	started time.Time
@@ -116,20 +117,12 @@ func (p *process) launch(s *slot) (err error) {
 		}
 		if err != nil {
 			p.closeSide()
-			p.output.finish()
+			p.finish()
 		}
 	}()
-	so, err := s.out.pipe(&p.output, &p.output.out)
-	if err != nil {
+	if theirs, err = p.pipes(s); err != nil {
 		return err
 	}
-	theirs = append(theirs, so)
-	se, err := s.err.pipe(&p.output, &p.output.err)
-	if err != nil {
-		return err
-	}
-	theirs = append(theirs, se)
-	p.cmd.Stdout, p.cmd.Stderr = so, se
 	if p.notify, err = newNotifier(p.run); err != nil {
 		return err
 	}

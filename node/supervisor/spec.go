@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"meshnode/node/supervisor/nodeipc"
+	"meshnode/node/supervisor/output"
 )
 
 // Mode is how connections reach a worker.
@@ -42,6 +43,7 @@ type Spec struct {
 	ListenTimeout time.Duration // ListenTimeout is how long a worker may take to become ready.
 	DrainTimeout  time.Duration // DrainTimeout is how long open connections may take to finish before a stop.
 	KillTimeout   time.Duration // KillTimeout is how long the process may take to end after the stop signal.
+	Logs          output.Policy // Logs says how the output is kept.
 }
 
 // AutoMode returns the mode for a command whose mode was left open: cluster for Node.js, port for all else.

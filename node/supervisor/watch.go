@@ -43,7 +43,7 @@ func (p *process) watch(s *slot) {
 	p.place.router.Ended(p.Worker)
 	killRun(p.run) // whoever left the group: nothing of a worker outlives it
 	side.Wait()
-	p.output.finish()
+	p.finish()
 	close(p.done)
 	p.events <- event{p: p}
 }
