@@ -69,6 +69,7 @@ var table = map[string][]uses{
 		{"node/load", "how busy this server is"},
 		{"node/reconcile", "the steps from the configuration to the workers"},
 		{"node/supervisor", "the workers"},
+		{"node/supervisor/output", "asks for what workers print"},
 		{"node/supervisor/nodeipc", "translates listen calls of Node workers into listeners"},
 		{"node/telemetry", "the root logger and metrics, handed on to everybody"},
 		{"store", "the configuration"},

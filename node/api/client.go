@@ -102,6 +102,11 @@ func (c *Client) Logs(ctx context.Context, query LogQuery, emit func(LogLine) er
 	return c.lines(ctx, "/v1/logs", query, emit)
 }
 
+// TendLogs carries out LogFlush or LogReopen for an app, for all when app is empty, on every node.
+func (c *Client) TendLogs(ctx context.Context, order, app string) ([]LogAnswer, error) {
+	return post[[]LogAnswer](ctx, c, "/v1/logs/"+url.PathEscape(order)+"?"+url.Values{"app": {app}}.Encode(), nil)
+}
+
 func appPath(app string) string { return "/v1/apps/" + url.PathEscape(app) }
 
 func get[T any](ctx context.Context, c *Client, path string, query url.Values) (T, error) {

@@ -28,6 +28,7 @@ type Line struct {
 	Stream  string // Stream is StreamOut or StreamErr.
 	Text    string
 	Dropped uint64 // Dropped is set in place of all but Time: so many lines are missing here (count).
+	Now     bool   // Now is set in place of all but Time: where a query follows, the past ends here.
 }
 
 // hub passes new lines to those who follow a log.

@@ -32,8 +32,8 @@ func (q Query) wants(app, worker, stream string) bool {
 
 func (q Query) picks(text string) bool { return q.Grep == nil || q.Grep.MatchString(text) }
 
-// Read calls emit for each line of the past in time order and, if they are wanted, for new ones as they come; between the two nothing is
-// missing and nothing comes twice. It returns emit's error as it is, and no error when the context ends.
+// Read calls emit for each line of the past in time order and, if they are wanted, for new ones as they come; between the two
+// stands a line with Now, and nothing is missing or comes twice. It returns emit's error as it is, and no error when the context ends.
 func (b *Book) Read(ctx context.Context, q Query, emit func(Line) error) error {
 	var f *Follower
 	until := int64(1<<63 - 1)
@@ -50,7 +50,13 @@ func (b *Book) Read(ctx context.Context, q Query, emit func(Line) error) error {
 			return err
 		}
 	}
-	for f != nil {
+	if f == nil {
+		return nil
+	}
+	if err := emit(Line{Time: time.UnixMicro(until).UTC(), Now: true}); err != nil {
+		return err
+	}
+	for {
 		lines, err := f.Next(ctx)
 		if err != nil {
 			return nil
@@ -64,7 +70,6 @@ func (b *Book) Read(ctx context.Context, q Query, emit func(Line) error) error {
 			}
 		}
 	}
-	return nil
 }
 
 // Follow returns a follower of the lines from now on. The caller closes it.
