@@ -54,7 +54,7 @@ func newSlot(sup *Supervisor, app string, index int, release uint64) *slot {
 	s := &slot{sup: sup, app: app, index: index, log: sup.log.With("worker", app+"/"+strconv.Itoa(index)),
 		// The slot reads events until all its processes have ended.
 		cmds: make(chan command, 8), events: make(chan event), ended: make(chan struct{}),
-		logs: sup.book.Slot(app, index, output.Policy{})}
+		logs: sup.book.Slot(app, index, sup.book.Policy(app))}
 	s.status = Status{App: app, Slot: index, State: StateStarting, Release: release}
 	return s
 }

@@ -81,6 +81,9 @@ func (b *Book) LostOf(app string) uint64 { return b.app(app).lost.Load() }
 // Size is the bytes of all log files of an app, the custom ones too.
 func (b *Book) Size(app string) int64 { return b.app(app).size() }
 
+// Policy is what holds for an app now; the default for one that nobody has set any for.
+func (b *Book) Policy(app string) Policy { return b.app(app).rules() }
+
 // stamp is a time that was never given before, in microseconds, later than all before it.
 func (b *Book) stamp() int64 {
 	for {

@@ -99,11 +99,11 @@ func (p *poller) disarm(fd int, token int32) {
 	}
 }
 
-func (p *poller) remove(fd int, token int32) {
+// forget ends what add began. The pipe is disarmed before, while its descriptor is still ours.
+func (p *poller) forget(token int32) {
 	if p == nil {
 		return
 	}
-	p.disarm(fd, token)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	delete(p.ready, token)

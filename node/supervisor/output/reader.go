@@ -48,13 +48,14 @@ func newReader(p *poller, f *os.File, s tailed, leftover []byte) *reader {
 
 // run reads until the end of the pipe, until expire, which ends the reading for good, or until quit, which leaves it to somebody else.
 func (r *reader) run(quit, expire <-chan struct{}) {
-	defer r.poll.remove(r.fd, r.token)
+	defer r.poll.forget(r.token)
 	t := time.NewTimer(blindTime)
 	defer t.Stop()
 	resting := true // the pipe is not watched: a look into it is due at the next tick
 	for !r.ended {
 		select {
 		case <-quit:
+			r.poll.disarm(r.fd, r.token)
 			return
 		case <-expire:
 			r.gulp()
@@ -137,6 +138,7 @@ func (r *reader) flush() {
 func (r *reader) end() {
 	r.ended = true
 	r.flush()
+	r.poll.disarm(r.fd, r.token) // before the number can be another's
 	r.file.Close()
 }
 
