@@ -8,6 +8,7 @@ import (
 
 	"meshnode/node/reconcile"
 	"meshnode/node/supervisor"
+	"meshnode/node/supervisor/output"
 	"meshnode/store/spec"
 )
 
@@ -82,7 +83,7 @@ func workerSpec(app spec.App) supervisor.Spec {
 		Serves: mode != supervisor.ModeCluster && len(app.Listen) > 0,
 		Times: supervisor.Times{Listen: seconds(app.Timeouts.Listen), Watch: seconds(max(app.Timeouts.Watch, 0)), Drain: seconds(app.Timeouts.Drain),
 			Kill: seconds(app.Timeouts.Kill)},
-		Account: accountOf(app.Process), Restart: restartOf(app.Restart), Health: healthOf(app.Health)}
+		Account: accountOf(app.Process), Restart: restartOf(app.Restart), Health: healthOf(app.Health), Logs: logsOf(app.Logs)}
 	// A Node app that never listened may be one that serves nobody, such as a consumer of a queue.
 	s.Undecided = app.Mode == spec.ModeAuto && mode == supervisor.ModeCluster && len(app.Listen)+len(app.Learned) == 0
 	for k, v := range app.Env {
@@ -109,6 +110,11 @@ func restartOf(r spec.Restart) supervisor.Restart {
 
 func healthOf(h spec.Health) supervisor.Health {
 	return supervisor.Health{Path: h.Path, Interval: seconds(h.Interval), Timeout: seconds(h.Timeout), Fall: h.Fall, Rise: h.Rise, Hang: seconds(h.Hang)}
+}
+
+func logsOf(l spec.Logs) output.Policy {
+	return output.Policy{Merge: l.Merge, FileBytes: int64(l.FileBytes), Keep: l.Keep, CapBytes: int64(l.Cap), Disabled: l.Off,
+		Custom: output.Custom{Out: l.Out, Err: l.Err, Combined: l.Both, Dates: l.DateFormat, JSON: l.JSON}}
 }
 
 func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }

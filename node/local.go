@@ -12,6 +12,7 @@ import (
 
 	"meshnode/node/api"
 	"meshnode/node/supervisor"
+	"meshnode/node/supervisor/output"
 	"meshnode/store/spec"
 )
 
@@ -170,7 +171,13 @@ func (n *Node) localWarnings(l api.LocalStatus) []api.Warning {
 	return out
 }
 
-func (n *Node) logLine(l supervisor.Line) api.LogLine {
-	_, slot, _ := strings.Cut(l.Worker, "/")
-	return api.LogLine{Time: l.Time, Node: n.s.Node, App: l.App, Worker: slot, Stream: l.Stream, Text: l.Text}
+func (n *Node) logLine(l output.Line) api.LogLine {
+	out := api.LogLine{Time: l.Time, Node: n.s.Node, App: l.App, Worker: l.Worker, Stream: l.Stream, Text: l.Text, Dropped: l.Dropped}
+	switch {
+	case l.Now:
+		out.Kind = api.KindNow
+	case l.Dropped > 0:
+		out.Kind = api.KindDropped
+	}
+	return out
 }

@@ -2,10 +2,10 @@ package node
 
 import (
 	"context"
-	"time"
+	"regexp"
 
 	"meshnode/node/api"
-	"meshnode/node/supervisor"
+	"meshnode/node/supervisor/output"
 	"meshnode/store/fsm"
 )
 
@@ -55,45 +55,23 @@ func (b peerBackend) LocalStatus(context.Context) (api.LocalStatus, error) { ret
 
 // LocalLogs implements api.Peer.
 func (b peerBackend) LocalLogs(ctx context.Context, q api.LogQuery, emit func(api.LogLine) error) error {
-	var follower *supervisor.Follower
-	if q.Follow { // before the past is read, so that no line falls between the two
-		follower = b.n.sup.Follow(q.App)
-		defer follower.Close()
-	}
-	past, err := b.n.sup.LastLines(q.App, q.Stream, q.Lines)
-	if err != nil {
-		return err
-	}
-	var seen time.Time
-	for _, l := range past {
-		seen = l.Time
-		if err := emit(b.n.logLine(l)); err != nil {
-			return err
+	want := output.Query{Apps: q.Apps, Worker: q.Worker, Stream: q.Stream, Lines: q.Lines, Since: q.Since, Follow: q.Follow}
+	if q.Grep != "" {
+		re, err := regexp.Compile(q.Grep)
+		if err != nil {
+			return api.Errorf(api.CodeInvalid, "", "the pattern is no regular expression: %v", err)
 		}
+		want.Grep = re
 	}
-	if follower == nil {
-		return nil
-	}
-	return b.follow(ctx, follower, func(l supervisor.Line) error {
-		if q.Stream != "" && l.Stream != q.Stream || !l.Time.Truncate(time.Microsecond).After(seen) {
-			return nil
-		}
-		return emit(b.n.logLine(l))
-	})
+	return b.n.sup.Lines(ctx, want, func(l output.Line) error { return emit(b.n.logLine(l)) })
 }
 
-// follow passes on new lines until the context ends.
-func (b peerBackend) follow(ctx context.Context, f *supervisor.Follower, emit func(supervisor.Line) error) error {
-	for {
-		select {
-		case l := <-f.Lines():
-			if err := emit(l); err != nil {
-				return err
-			}
-		case <-ctx.Done():
-			return nil
-		}
+// TendLocalLogs implements api.Peer.
+func (b peerBackend) TendLocalLogs(_ context.Context, order, app string) error {
+	if order == api.LogFlush {
+		return b.n.sup.FlushLogs(app)
 	}
+	return b.n.sup.ReopenLogs(app)
 }
 
 var _ api.Peer = peerBackend{}

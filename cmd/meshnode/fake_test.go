@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -153,7 +154,7 @@ func (f *fakeNode) Rollback(_ context.Context, app string, release uint64) (api.
 
 func (f *fakeNode) Logs(ctx context.Context, q api.LogQuery, emit func(api.LogLine) error) error {
 	for _, line := range f.lines {
-		if q.Stream != "" && line.Stream != q.Stream || q.App != "" && line.App != q.App {
+		if q.Stream != "" && line.Stream != q.Stream || len(q.Apps) > 0 && !slices.Contains(q.Apps, line.App) {
 			continue
 		}
 		if err := emit(line); err != nil {
@@ -161,6 +162,11 @@ func (f *fakeNode) Logs(ctx context.Context, q api.LogQuery, emit func(api.LogLi
 		}
 	}
 	return nil
+}
+
+func (f *fakeNode) TendLogs(_ context.Context, order, app string) ([]api.LogAnswer, error) {
+	f.note(order, app)
+	return []api.LogAnswer{{Node: "web-1"}, {Node: "web-2", Error: "no answer"}}, f.fail
 }
 
 // terminal is a console of a test, with what it printed.

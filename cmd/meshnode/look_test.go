@@ -119,13 +119,45 @@ func TestNarrowing(t *testing.T) {
 
 func TestLogs(t *testing.T) {
 	term := online(t, example())
-	term.expect(t, "logs -err", exitDone, "mailer/0@web-2 | trouble\n", "")
-	term.expect(t, "logs -out", exitDone, "api/2@web-1 | listening <3000>\n", "")
+	term.expect(t, "logs -err", exitDone, "mailer|0@web-2 | trouble\n", "")
+	term.expect(t, "logs -out", exitDone, "api|2@web-1 | listening <3000>\n", "")
 	term.expect(t, "logs api -json", exitDone,
 		`{"time":"2026-03-04T05:06:07Z","node":"web-1","app":"api","worker":"2","stream":"out","text":"listening <3000>"}`+"\n", "")
-	term.expect(t, "logs -node web-2 all", exitDone, "mailer/0@web-2 | trouble\n", "")
+	term.expect(t, "logs -node web-2 all", exitDone, "mailer|0@web-2 | trouble\n", "")
 	term.expect(t, "logs -n -1", exitFailed, "", "meshnode: -n: \"-1\" is no number of lines\nsee: meshnode help logs\n")
-	term.expect(t, "logs -f api", exitFailed, "api/2@web-1 | listening <3000>\n", "meshnode: the node has stopped sending; look with: meshnode status\n")
+	term.expect(t, "logs api mailer -since 10m -grep x -worker 2 -nostream -f", exitDone, "api|2@web-1 | listening <3000>\nmailer|0@web-2 | trouble\n", "")
+	term.expect(t, "logs -since never", exitFailed, "", "meshnode: -since: \"never\" is no time; give one like 10m or 2026-01-31T12:00:00Z\nsee: meshnode help logs\n")
+	term.expect(t, "logs -grep (", exitRefused, "", "meshnode: the pattern is no regular expression: error parsing regexp: missing closing ): `(`\n")
+	term.expect(t, "logs -f api", exitFailed, "api|2@web-1 | listening <3000>\n", "meshnode: the node has stopped sending; look with: meshnode status\n")
+}
+
+func TestLogGaps(t *testing.T) {
+	term := online(t, &fakeNode{lines: []api.LogLine{
+		{Node: "web-1", Kind: api.KindUnreachable, Text: "gossip calls it failed"},
+		{Node: "web-2", App: "api", Stream: api.StreamOut, Text: "x"}, {Node: "web-2", Kind: api.KindDropped, Dropped: 120},
+	}})
+	term.expect(t, "logs", exitDone, "api|*@web-2 | x\n... 120 lines dropped on web-2: this screen was too slow\n",
+		"meshnode: web-1 cannot be reached, its lines are missing: gossip calls it failed\n")
+}
+
+func TestLogColours(t *testing.T) {
+	line := api.LogLine{Node: "n", App: "a", Worker: "1", Stream: api.StreamErr, Text: "\x1b[1mx"}
+	if got := logText(line, true); got != "\x1b[31ma|1@n |\x1b[0m \x1b[1mx\x1b[0m" {
+		t.Errorf("got %q", got)
+	}
+	if got := logText(line, false); got != "a|1@n | \x1b[1mx" {
+		t.Errorf("got %q", got)
+	}
+}
+
+func TestTendLogs(t *testing.T) {
+	f := &fakeNode{}
+	term := online(t, f)
+	term.expect(t, "flush api", exitFailed, "web-1: log files are emptied\n", "meshnode: web-2: no answer\n")
+	term.expect(t, "reopen-logs", exitFailed, "web-1: log files are opened anew\n", "meshnode: web-2: no answer\n")
+	if d := cmp.Diff([]string{"flush api", "reopen "}, f.asked); d != "" {
+		t.Error(d)
+	}
 }
 
 func TestTable(t *testing.T) {

@@ -35,7 +35,7 @@ type input struct {
 // verbs returns every verb in the order help lists them.
 func verbs() []verb {
 	return []verb{
-		runVerb(), startVerb(), listVerb(), statusVerb(), describeVerb(), logsVerb(), reloadVerb(), restartVerb(),
+		runVerb(), startVerb(), listVerb(), statusVerb(), describeVerb(), logsVerb(), flushVerb(), reloadLogsVerb(), reloadVerb(), restartVerb(),
 		releasesVerb(), rollbackVerb(), scaleVerb(), stopVerb(), deleteVerb(), membersVerb(), leaveVerb(), upgradeVerb(), keygenVerb(), versionVerb(), helpVerb(),
 	}
 }

@@ -25,7 +25,6 @@ var confinedImports = []confined{
 	{[]string{"github.com/mdlayher..."}, []string{"balancer/proxy"}, false, "the kernel is asked in one place"},
 	{[]string{successor + "...", armonProm, "github.com/prometheus..."}, []string{"node/telemetry"}, false, "one room configures metrics"},
 	{[]string{"go.yaml.in..."}, []string{"node/config"}, false, "one format, read in one place"},
-	{[]string{"github.com/DeRuina/timberjack"}, []string{"node/supervisor"}, false, "workers' logs are its own"},
 	{[]string{"github.com/gofrs/flock", "github.com/hashicorp/go-sockaddr"}, []string{"node"}, false, "the data folder and the advertised address are decided once"},
 	{[]string{"crypto/tls", "crypto/x509", "crypto/ecdsa", "crypto/ed25519", "crypto/hkdf"}, []string{"mesh/mux"}, true, "one room holds keys and certificates"},
 	{[]string{"net/http"}, []string{"node/api", "node/telemetry", "e2e/..."}, true, "the control API and the metrics; apps' traffic is never parsed"},

@@ -71,6 +71,7 @@ var table = map[string][]uses{
 		{"node/reconcile", "the steps from the configuration to the workers"},
 		{"node/supervisor", "the workers"},
 		{"node/supervisor/keeper", "listening sockets outlive the node, upgrades"},
+		{"node/supervisor/output", "asks for what workers print"},
 		{"node/supervisor/nodeipc", "translates listen calls of Node workers into listeners"},
 		{"node/telemetry", "the root logger and metrics, handed on to everybody"},
 		{"store", "the configuration"},
@@ -98,8 +99,13 @@ var table = map[string][]uses{
 		{"node/supervisor/nodeipc", "speaks to Node workers"},
 		{hclog, handedLogger},
 		{armon, handedMetrics},
+		{"node/supervisor/output", "keeps what workers print"},
 		{sysUnix, "subreaper, process groups, descriptors of workers"},
-		{"github.com/DeRuina/timberjack", "keeps workers' output in files of bounded size"},
+	},
+	"node/supervisor/output": {
+		{hclog, handedLogger},
+		{armon, handedMetrics},
+		{sysUnix, "sizes of pipes, and an epoll descriptor of its own: the runtime's poller is woken by every write"},
 	},
 	"node/supervisor/keeper": {
 		{hclog, handedLogger},

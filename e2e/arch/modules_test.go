@@ -12,7 +12,6 @@ var moduleRules = []rule{{"modules", checkModules}, {"versions", checkVersions}}
 
 // modules are the direct dependencies, each with the reason that it is not written here.
 var modules = map[string]string{
-	"github.com/DeRuina/timberjack":       "files of workers' output that turn over at a size, safe for many writers",
 	"github.com/armon/go-metrics":         "metrics, as the owner asked",
 	"github.com/coreos/go-systemd/v22":    "systemd's protocol for readiness and watchdog",
 	"github.com/gofrs/flock":              "a lock that dies with its process",

@@ -43,6 +43,8 @@ type Logs interface {
 	// Logs calls emit for every line, one call at a time, the oldest first. It returns emit's error as it is, and when
 	// ctx ends.
 	Logs(ctx context.Context, query LogQuery, emit func(LogLine) error) error
+	// TendLogs carries out LogFlush or LogReopen for an app, for all when app is empty, on every node.
+	TendLogs(ctx context.Context, order, app string) ([]LogAnswer, error)
 }
 
 // Peer answers other nodes.
@@ -53,8 +55,10 @@ type Peer interface {
 	Apply(ctx context.Context, command []byte) (index uint64, err error)
 	// LocalStatus returns what this node knows about itself.
 	LocalStatus(ctx context.Context) (LocalStatus, error)
-	// LocalLogs is Logs for this node's own workers.
+	// LocalLogs is Logs for this node's own workers. Where it follows, a KindNow stands between the past and what comes.
 	LocalLogs(ctx context.Context, query LogQuery, emit func(LogLine) error) error
+	// TendLocalLogs is TendLogs for this node.
+	TendLocalLogs(ctx context.Context, order, app string) error
 }
 
 // Upgrades replaces the node's own binary.

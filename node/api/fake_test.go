@@ -99,6 +99,14 @@ func (f *fake) LocalLogs(ctx context.Context, q LogQuery, emit func(LogLine) err
 	return f.Logs(ctx, q, emit)
 }
 
+func (f *fake) TendLogs(ctx context.Context, order, app string) ([]LogAnswer, error) {
+	return []LogAnswer{{Node: "a", Error: "disk"}}, f.note(ctx, order+" "+app)
+}
+
+func (f *fake) TendLocalLogs(ctx context.Context, order, app string) error {
+	return f.note(ctx, order+" "+app)
+}
+
 func (f *fake) Hello(ctx context.Context, from Hello) (Hello, error) {
 	return f.hello, f.note(ctx, from)
 }

@@ -109,7 +109,29 @@ type LogLine struct {
 	Worker string    `json:"worker"`
 	Stream string    `json:"stream"` // StreamOut or StreamErr
 	Text   string    `json:"text"`   // without the line end
+
+	Kind    string `json:"kind,omitempty"`    // empty for a line; else KindDropped, KindUnreachable or KindNow, in place of one
+	Dropped uint64 `json:"dropped,omitempty"` // KindDropped: so many lines are missing here
 }
+
+// Kinds of LogLine that are no line.
+const (
+	KindDropped     = "dropped"     // lines are missing here
+	KindUnreachable = "unreachable" // the node does not answer; Text says why
+	KindNow         = "now"         // between nodes: the node's past ends here
+)
+
+// LogAnswer is what became of an order about log files on one node.
+type LogAnswer struct {
+	Node  string `json:"node"`
+	Error string `json:"error"` // empty = done
+}
+
+// Orders about log files.
+const (
+	LogFlush  = "flush"  // empty them
+	LogReopen = "reopen" // close them and open them by their names
+)
 
 // Streams of LogLine and LogQuery.
 const (
@@ -119,11 +141,14 @@ const (
 
 // LogQuery says which lines of output are wanted.
 type LogQuery struct {
-	App    string // empty = every app
-	Node   string // empty = every node; the server drops what a backend sends of other nodes
-	Lines  int    // at most so many of the past, over all; 0 = none
-	Follow bool   // go on with new lines until the client leaves
-	Stream string // StreamOut, StreamErr, or empty for both
+	Apps   []string  // none = every app
+	Node   string    // empty = every node; the server drops what a backend sends of other nodes
+	Worker string    // empty = every worker; else the slot on its node
+	Stream string    // StreamOut, StreamErr, or empty for both
+	Lines  int       // at most so many of the past, over all; 0 = none
+	Since  time.Time // zero = from the beginning
+	Grep   string    // a regular expression that the text must match; empty = all
+	Follow bool      // go on with new lines until the client leaves
 }
 
 // Upgrade is how the replacement of a node's binary goes.

@@ -10,15 +10,19 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"regexp"
 	"strconv"
 	"time"
 )
 
 const (
-	maxLine      = 1 << 20 // bytes of one log line as JSON
-	maxPastLines = 100_000
-	lineTime     = 30 * time.Second
+	maxLine  = 1 << 20 // bytes of one log line as JSON
+	maxGrep  = 1 << 10 // bytes
+	lineTime = 30 * time.Second
 )
+
+// MaxLogLines is how many lines of the past a query may ask for.
+const MaxLogLines = 100_000
 
 // record is one line of a log stream: a LogLine, or at the end the error that broke it off.
 type record struct {
@@ -27,30 +31,52 @@ type record struct {
 }
 
 func (q LogQuery) values() url.Values {
-	return url.Values{
-		"app": {q.App}, "node": {q.Node}, "stream": {q.Stream},
+	v := url.Values{
+		"app": q.Apps, "node": {q.Node}, "worker": {q.Worker}, "stream": {q.Stream}, "grep": {q.Grep},
 		"lines": {strconv.Itoa(q.Lines)}, "follow": {strconv.FormatBool(q.Follow)},
 	}
+	if !q.Since.IsZero() {
+		v.Set("since", q.Since.UTC().Format(time.RFC3339Nano))
+	}
+	return v
 }
 
 func parseLogQuery(v url.Values) (LogQuery, error) {
-	q := LogQuery{App: v.Get("app"), Node: v.Get("node"), Stream: v.Get("stream")}
-	var err, err2 error
+	q := LogQuery{Node: v.Get("node"), Worker: v.Get("worker"), Stream: v.Get("stream"), Grep: v.Get("grep")}
+	for _, app := range v["app"] {
+		if app != "" {
+			q.Apps = append(q.Apps, app)
+		}
+	}
+	var errs [3]error
 	if text := v.Get("lines"); text != "" {
-		q.Lines, err = strconv.Atoi(text)
+		q.Lines, errs[0] = strconv.Atoi(text)
 	}
 	if text := v.Get("follow"); text != "" {
-		q.Follow, err2 = strconv.ParseBool(text)
+		q.Follow, errs[1] = strconv.ParseBool(text)
 	}
-	switch {
-	case err != nil || err2 != nil:
+	if text := v.Get("since"); text != "" {
+		q.Since, errs[2] = time.Parse(time.RFC3339Nano, text)
+	}
+	if err := errors.Join(errs[:]...); err != nil {
 		return q, Errorf(CodeInvalid, sameVersion, "the log query is not understood")
-	case q.Lines < 0 || q.Lines > maxPastLines:
-		return q, Errorf(CodeInvalid, "", "%d lines are not between 0 and %d", q.Lines, maxPastLines)
-	case q.Stream != "" && q.Stream != StreamOut && q.Stream != StreamErr:
-		return q, Errorf(CodeInvalid, "", "there is no stream %q; there are %s and %s", q.Stream, StreamOut, StreamErr)
 	}
-	return q, nil
+	return q, q.validate()
+}
+
+func (q LogQuery) validate() error {
+	switch {
+	case q.Lines < 0 || q.Lines > MaxLogLines:
+		return Errorf(CodeInvalid, "", "%d lines are not between 0 and %d", q.Lines, MaxLogLines)
+	case q.Stream != "" && q.Stream != StreamOut && q.Stream != StreamErr:
+		return Errorf(CodeInvalid, "", "there is no stream %q; there are %s and %s", q.Stream, StreamOut, StreamErr)
+	case len(q.Grep) > maxGrep:
+		return Errorf(CodeInvalid, "", "the pattern is longer than %d bytes", maxGrep)
+	}
+	if _, err := regexp.Compile(q.Grep); err != nil {
+		return Errorf(CodeInvalid, "", "the pattern is no regular expression: %v", err)
+	}
+	return nil
 }
 
 // stream adds a route that answers with log lines as JSON lines, each sent as soon as it is there. Errors after the

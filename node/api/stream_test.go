@@ -27,7 +27,7 @@ func TestLogs(t *testing.T) {
 	f.lines = twoLines()
 	_, operator, _ := serve(t, f, true)
 	_, peer, _ := serve(t, f, false)
-	query := LogQuery{App: "api", Lines: 20, Stream: StreamErr}
+	query := LogQuery{Apps: []string{"api", "web"}, Lines: 20, Stream: StreamErr, Worker: "3", Grep: "a+ b", Since: time.Date(2026, 1, 2, 3, 4, 5, 6000, time.UTC)}
 	for name, ask := range map[string]func(context.Context, LogQuery, func(LogLine) error) error{"operator": operator.Logs, "peer": peer.LocalLogs} {
 		var got []LogLine
 		if err := ask(t.Context(), query, collect(&got)); err != nil {
@@ -36,8 +36,8 @@ func TestLogs(t *testing.T) {
 		if d := cmp.Diff(f.lines, got); d != "" {
 			t.Errorf("%s: %s", name, d)
 		}
-		if q := asked(t, f); q != query {
-			t.Errorf("%s: asked %+v", name, q)
+		if d := cmp.Diff(query, asked(t, f)); d != "" {
+			t.Errorf("%s: asked (-want +got):\n%s", name, d)
 		}
 	}
 }

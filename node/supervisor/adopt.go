@@ -2,6 +2,7 @@ package supervisor
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -13,6 +14,7 @@ import (
 
 	"meshnode/node/supervisor/keeper"
 	"meshnode/node/supervisor/nodeipc"
+	"meshnode/node/supervisor/output"
 )
 
 // record is what the keeper knows of a worker: all that the node's successor needs to go on with it.
@@ -30,6 +32,7 @@ type record struct {
 	Asked    bool            `json:"asked,omitempty"` // it was told to end
 	Listens  []nodeipc.Query `json:"listens,omitempty"`
 	User     int             `json:"user"`
+	Lines    [2][]byte       `json:"lines"` // the beginnings of lines of output whose ends were not read
 	// Root is what is to be known of the channel that the started process inherited, where it was handed over in good order. Processes below
 	// it come back by themselves.
 	Root *nodeipc.Remains `json:"root,omitempty"`
@@ -126,14 +129,24 @@ func (s *Supervisor) adopt(k keeper.Kept, r record) {
 	p.Worker = Worker{ID: r.ID, App: r.Spec.App, Slot: r.Slot, Release: r.Spec.Release, Mode: r.Spec.Mode, Serves: r.Spec.Serves,
 		Addr: r.Addr, PID: k.PID, Adopted: true}
 	p.started, p.notes.record = r.Started, r
-	p.output.read(sl.out, &p.output.out, os.NewFile(uintptr(k.FDs[0]), "out"))
-	p.output.read(sl.err, &p.output.err, os.NewFile(uintptr(k.FDs[1]), "err"))
+	p.inheritLogs(sl, k.FDs, r)
 	p.notify = adoptNotifier(k.FDs[2])
 	p.user = r.User
 	if r.Spec.Mode == ModeCluster {
 		p.adoptChannel(k.FDs[keptFDs:], r)
 	}
 	sl.take(p, r)
+}
+
+// inheritLogs goes on with the pipes of a worker's output.
+func (p *process) inheritLogs(sl *slot, fds []int, r record) {
+	out, err := output.Inherit(uintptr(fds[0]), "out")
+	errs, eerr := output.Inherit(uintptr(fds[1]), "err")
+	if err := errors.Join(err, eerr); err != nil {
+		p.sup.log.Error("the output of a worker of a former run is lost", "worker", p.ID, "err", err)
+		return
+	}
+	p.openLogs(sl, out, errs, r.Lines)
 }
 
 // adoptChannel goes on with a Node worker's channels. What the started process listens on is opened again; those below it ask anew.
@@ -152,7 +165,7 @@ func (p *process) adoptChannel(fds []int, r record) {
 		}
 		e.Channels = append(e.Channels, rest)
 	}
-	p.notes.record.Root = nil
+	p.notes.record.Root, p.notes.record.Lines = nil, [2][]byte{}
 	var err error
 	if p.Channel, err = nodeipc.AdoptFamily(files, e, r.User, handler{p}); err != nil {
 		p.sup.log.Error("the channel of a worker of a former run is lost", "worker", p.ID, "err", err)
@@ -225,4 +238,5 @@ func (s *Supervisor) HandOver() {
 	s.mu.Unlock()
 	close(s.frozen)
 	s.wg.Wait()
+	s.book.Close()
 }

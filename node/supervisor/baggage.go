@@ -13,6 +13,7 @@ import (
 
 	"meshnode/node/supervisor/keeper"
 	"meshnode/node/supervisor/nodeipc"
+	"meshnode/node/supervisor/output"
 )
 
 // baggage is what a process takes along at its fork: descriptors for itself, and those that the keeper keeps for whoever follows this node.
@@ -34,16 +35,8 @@ func (b *baggage) pack(p *process, s *slot) error {
 		return fmt.Errorf("open the worker's standard input: %w", err)
 	}
 	b.theirs = append(b.theirs, null)
-	for _, st := range []struct {
-		*stream
-		*tail
-	}{{s.out, &p.output.out}, {s.err, &p.output.err}} {
-		r, w, err := os.Pipe()
-		if err != nil {
-			return fmt.Errorf("make a pipe for the worker's output: %w", err)
-		}
-		b.theirs, b.kept = append(b.theirs, w), append(b.kept, number(r))
-		p.output.read(st.stream, st.tail, r)
+	if err := b.packOutput(p, s); err != nil {
+		return err
 	}
 	if p.notify, err = newNotifier(p.run); err != nil {
 		return err
@@ -56,6 +49,23 @@ func (b *baggage) pack(p *process, s *slot) error {
 	if p.spec.Mode == ModeCluster {
 		return b.packChannel(p, s)
 	}
+	return nil
+}
+
+// packOutput makes the pipes of standard output and error.
+func (b *baggage) packOutput(p *process, s *slot) error {
+	out, theirOut, err := output.Pipe()
+	if err != nil {
+		return err
+	}
+	b.theirs = append(b.theirs, theirOut)
+	errs, theirErr, err := output.Pipe()
+	if err != nil {
+		out.Close()
+		return err
+	}
+	b.theirs, b.kept = append(b.theirs, theirErr), append(b.kept, number(out), number(errs))
+	p.openLogs(s, out, errs, [2][]byte{})
 	return nil
 }
 

@@ -29,7 +29,7 @@ func TestNodeWorker(t *testing.T) {
 
 func TestNodeWaitReady(t *testing.T) {
 	b := newBench(t)
-	f := b.sup.Follow("app")
+	f := b.follow()
 	defer f.Close()
 	s := b.node(1, `
 		require('net').createServer().listen(3000, () => console.log('listening'));
@@ -99,7 +99,7 @@ func TestNodeStartFirst(t *testing.T) {
 // Without wait_ready the word of a worker counts for nothing: it would be given connections before it listens.
 func TestNodeSaysReadyUnasked(t *testing.T) {
 	b := newBench(t)
-	f := b.sup.Follow("app")
+	f := b.follow()
 	defer f.Close()
 	b.start(b.node(1, `
 		process.send('ready', () => console.log('said so'));

@@ -1,5 +1,5 @@
 // Package supervisor runs the worker processes of this node: it starts them, knows when they are ready, starts them again when they
-// die, replaces them one by one on a new release, keeps their output, and ends them so that nothing of theirs is left behind.
+// die, replaces them one by one on a new release, has their output kept, and ends them so that nothing of theirs is left behind.
 //
 // It decides nothing about how many workers there should be (node/reconcile does) nor where connections go (balancer does). It is the
 // only package that starts processes.
@@ -16,6 +16,6 @@
 //
 // Read supervisor.go (slots by app), spec.go (what a worker is started with), slot.go and turns.go (one slot's life), retire.go (how a
 // worker is ended), process.go, baggage.go and environ.go (how one process is started), watch.go (its life and end), adopt.go (taking
-// over, handing over), notify.go (when it is ready), backoff.go, output.go and lines.go (what it writes), orphans.go (what was left
+// over, handing over), minder.go, health.go and files.go (what replaces a worker that nobody asked to end), cgroups.go, notify.go (when it is ready), backoff.go, output.go (what it writes), orphans.go (what was left
 // behind), cores.go (how many workers fit), version.go, metrics.go.
 package supervisor

@@ -126,7 +126,7 @@ func TestBackoffCurve(t *testing.T) {
 }
 
 func TestGiveUp(t *testing.T) {
-	s := newSlot(reader(t.TempDir()), "app", 0, 1)
+	s := newSlot(newBench(t).sup, "app", 0, 1)
 	s.procs.retry, s.procs.deadline = stoppedTimer(), stoppedTimer()
 	s.procs.spec.Restart = Restart{MinUptime: time.Second, Max: 16, Backoff: 100 * time.Millisecond}
 	s.back.failures = 15

@@ -19,6 +19,7 @@ import (
 
 	"meshnode/node/supervisor/keeper"
 	"meshnode/node/supervisor/nodeipc"
+	"meshnode/node/supervisor/output"
 )
 
 // limit bounds every wait of these tests.
@@ -246,34 +247,49 @@ func (b *bench) stopped() {
 // lines returns what the app wrote so far.
 func (b *bench) lines() string {
 	b.t.Helper()
-	ls, err := b.sup.LastLines("app", "", 1000)
+	var out []string
+	err := b.sup.Lines(b.t.Context(), output.Query{Apps: []string{"app"}, Lines: 1000}, func(l output.Line) error {
+		out = append(out, l.Text)
+		return nil
+	})
 	if err != nil {
 		b.t.Fatal(err)
-	}
-	var out []string
-	for _, l := range ls {
-		out = append(out, l.Text)
 	}
 	return strings.Join(out, "\n")
 }
 
 // line waits for a line that begins with prefix, and returns the rest of it.
-func line(t *testing.T, f *Follower, prefix string) string {
+func line(t *testing.T, f *followed, prefix string) string {
 	t.Helper()
-	after := time.After(limit)
+	ctx, cancel := context.WithTimeout(t.Context(), limit)
+	defer cancel()
 	for {
-		select {
-		case l := <-f.Lines():
+		for len(f.lines) > 0 {
+			l := f.lines[0]
+			f.lines = f.lines[1:]
 			if rest, ok := strings.CutPrefix(l.Text, prefix); ok {
 				return strings.TrimSpace(rest)
 			}
-		case <-after:
+		}
+		var err error
+		if f.lines, err = f.Next(ctx); err != nil {
 			t.Fatalf("no line %q within %s", prefix, limit)
 		}
 	}
 }
 
-func pidLine(t *testing.T, f *Follower) int {
+// follow passes on what the app writes from now on.
+func (b *bench) follow() *followed {
+	return &followed{Follower: b.sup.book.Follow(output.Query{Apps: []string{"app"}})}
+}
+
+// followed keeps the lines that came and were not looked at.
+type followed struct {
+	*output.Follower
+	lines []output.Line
+}
+
+func pidLine(t *testing.T, f *followed) int {
 	t.Helper()
 	pid, err := strconv.Atoi(line(t, f, "pid "))
 	if err != nil {

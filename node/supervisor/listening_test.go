@@ -61,7 +61,7 @@ func TestNodeWorkerBelowALauncher(t *testing.T) {
 	if !b.r.has("listen app/0#1") {
 		t.Errorf("router: %v", b.r.said())
 	}
-	got, err := Listening(marked([]byte(runVariable + "=" + b.id + "/app/0#1"), nil))
+	got, err := Listening(marked([]byte(runVariable+"="+b.id+"/app/0#1"), nil))
 	if err != nil || len(got) > 0 {
 		t.Errorf("the app listens past us, on %v, %v", got, err)
 	}

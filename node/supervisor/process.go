@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"meshnode/node/supervisor/keeper"
+	"meshnode/node/supervisor/output"
 )
 
 // process is one run of a slot's worker, from fork to the end of all that it started.
@@ -24,7 +25,7 @@ type process struct {
 	run     string // the mark of its descendants
 	sup     *Supervisor
 	notify  *notifier
-	output  output
+	output  *output.Run
 	place   place
 	life    life
 	started time.Time
@@ -165,7 +166,7 @@ func (p *process) launch(s *slot, path string) (err error) {
 		b.close()
 		if err != nil {
 			p.closeSide()
-			p.output.finish()
+			p.finish()
 		}
 	}()
 	if err := b.pack(p, s); err != nil {

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-hclog"
+
+	"meshnode/node/supervisor/output"
 )
 
 // command is what a slot is told to do.
@@ -34,8 +36,7 @@ type slot struct {
 	cmds   chan command
 	events chan event
 	ended  chan struct{}
-	out    *stream
-	err    *stream
+	logs   *output.Slot
 
 	// owned by run
 	procs  procs
@@ -69,7 +70,7 @@ func newSlot(sup *Supervisor, app string, index int, release uint64) *slot {
 	s := &slot{sup: sup, app: app, index: index, log: sup.log.With("worker", app+"/"+strconv.Itoa(index)),
 		// The slot reads events until all its processes have ended.
 		cmds: make(chan command, 8), events: make(chan event), ended: make(chan struct{}),
-		out: newStream(sup.hub, sup.logDir(), app, index, "out"), err: newStream(sup.hub, sup.logDir(), app, index, "err")}
+		logs: sup.book.Slot(app, index, sup.book.Policy(app))}
 	s.status = Status{App: app, Slot: index, State: StateStarting, Release: release}
 	return s
 }
@@ -77,8 +78,7 @@ func newSlot(sup *Supervisor, app string, index int, release uint64) *slot {
 // run is the slot's life: it ends when the slot was stopped and nothing of it runs any more.
 func (s *slot) run() {
 	defer func() {
-		s.out.close()
-		s.err.close()
+		s.logs.Close()
 		s.publish(func(st *Status) { st.State, st.PID = StateStopped, 0 })
 		close(s.ended)
 	}()
@@ -217,7 +217,7 @@ func (s *slot) onDeadline() {
 	if p == nil || p.ready {
 		return
 	}
-	s.err.add(fmt.Sprintf("meshnode: not ready after %s: %s", p.spec.Times.Listen, p.awaited()), &p.output.err)
+	p.output.Note(fmt.Sprintf("meshnode: not ready after %s: %s", p.spec.Times.Listen, p.awaited()))
 	p.kill()
 }
 

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"meshnode/node/supervisor/nodeipc"
+	"meshnode/node/supervisor/output"
 )
 
 // Mode is how connections reach a worker.
@@ -45,6 +46,7 @@ type Spec struct {
 	Account   Account
 	Restart   Restart
 	Health    Health
+	Logs      output.Policy // Logs says how the output is kept.
 }
 
 // Times are the deadlines of a worker's start and end.

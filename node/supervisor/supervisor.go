@@ -13,6 +13,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"meshnode/node/supervisor/keeper"
+	"meshnode/node/supervisor/output"
 )
 
 // Options are what a Supervisor needs.
@@ -34,7 +35,7 @@ type Supervisor struct {
 	o       Options
 	log     hclog.Logger
 	meter   meter
-	hub     *hub
+	book    *output.Book
 	wg      sync.WaitGroup
 	hurry   chan struct{}
 	frozen  chan struct{} // closed when all is handed over
@@ -52,7 +53,8 @@ type Supervisor struct {
 
 // New returns a Supervisor with no workers. It needs Close, or HandOver.
 func New(o Options) *Supervisor {
-	s := &Supervisor{o: o, log: o.Logger.Named("supervisor"), meter: meter{o.Metrics}, hub: &hub{followers: make(map[*Follower]struct{})},
+	s := &Supervisor{o: o, log: o.Logger.Named("supervisor"), meter: meter{o.Metrics},
+		book:  output.Open(output.Options{Dir: filepath.Join(o.Dir, "logs"), Metrics: o.Metrics, Logger: o.Logger}),
 		hurry: make(chan struct{}), frozen: make(chan struct{}), ending: make(chan struct{}), changed: make(chan struct{}, 1), slots: make(map[string]map[int]*slot)}
 	if o.Cgroups {
 		s.groups = openCgroups("/proc/self/mounts", "/proc/self/cgroup", os.Getppid())
@@ -64,8 +66,6 @@ func New(o Options) *Supervisor {
 
 // runDir is where processes below a worker find the node.
 func (s *Supervisor) runDir() string { return filepath.Join(s.o.Dir, "run") }
-
-func (s *Supervisor) logDir() string { return filepath.Join(s.o.Dir, "logs") }
 
 // Changed is poked after every change of a slot's status; several changes may become one poke. It has one reader.
 func (s *Supervisor) Changed() <-chan struct{} { return s.changed }
@@ -143,17 +143,12 @@ func (s *Supervisor) Status() []Status {
 	return out
 }
 
-// Follow passes on what the app's workers write from now on; "" follows all apps. The caller closes the follower.
-func (s *Supervisor) Follow(app string) *Follower { return s.hub.follow(app) }
-
-// LostLines is the number of output lines that were not stored or not passed to a follower (count).
-func (s *Supervisor) LostLines() uint64 { return s.hub.lost.Load() }
-
 // Hurry cuts short every drain and every wait for an orderly end: workers that are ending are killed now.
 func (s *Supervisor) Hurry() { s.hurried.Do(func() { close(s.hurry) }) }
 
 // Close drains and ends all workers, hurrying when the context ends, and returns when none is left. Nothing is started after it.
 func (s *Supervisor) Close(ctx context.Context) {
+	defer s.book.Close()
 	s.mu.Lock()
 	if !s.closed {
 		close(s.ending)

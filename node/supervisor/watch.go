@@ -55,7 +55,7 @@ func (p *process) watch(s *slot) {
 		killRun(p.run) // whoever left the group: nothing of a worker outlives it
 	}
 	side.Wait()
-	p.output.finish()
+	p.finish()
 	s.sup.groups.remove(p.number)
 	_ = s.sup.o.Keeper.Drop(keptAs(p.ID))
 	close(p.done)
@@ -81,7 +81,10 @@ func (p *process) letGo() {
 			p.note(func(r *record) { r.Root = &e.Channels[0] })
 		}
 	}
-	p.output.letGo()
+	if p.output != nil {
+		lines := p.output.Detach()
+		p.note(func(r *record) { r.Lines = lines })
+	}
 	p.notify.conn.Close()
 }
 

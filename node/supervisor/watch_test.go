@@ -12,7 +12,7 @@ import (
 // Nothing of a worker outlives it, also what left its process group.
 func TestTheWholeFamilyEnds(t *testing.T) {
 	b := newBench(t)
-	f := b.sup.Follow("app")
+	f := b.follow()
 	defer f.Close()
 	b.start(b.spec(1, "child daemon polite ready wait"), StartFirst)
 	st := b.ready(1)
@@ -32,7 +32,7 @@ func TestTheWholeFamilyEnds(t *testing.T) {
 // A wrapper that ends at the signal must not take its program's time from it.
 func TestOrderlyEndOfAGroup(t *testing.T) {
 	b := newBench(t)
-	f := b.sup.Follow("app")
+	f := b.follow()
 	defer f.Close()
 	b.start(b.sh(1, `(trap 'sleep 0.2; echo cleaned up; exit' TERM; echo in place; while :; do sleep 0.05; done) & wait`), StartFirst)
 	line(t, f, "in place")
@@ -45,7 +45,7 @@ func TestOrderlyEndOfAGroup(t *testing.T) {
 
 func TestStubbornGroupIsKilled(t *testing.T) {
 	b := newBench(t)
-	f := b.sup.Follow("app")
+	f := b.follow()
 	defer f.Close()
 	s := b.spec(1, "child polite ready wait") // the child ignores the signal
 	s.Times.Kill = 100 * time.Millisecond
@@ -62,7 +62,7 @@ func TestStubbornGroupIsKilled(t *testing.T) {
 // A process that nothing can find any more must not keep the slot waiting for the end of its output.
 func TestStrangerHoldsTheOutput(t *testing.T) {
 	b := newBench(t)
-	f := b.sup.Follow("app")
+	f := b.follow()
 	defer f.Close()
 	b.start(b.sh(1, `setsid env -i sleep 60 & echo pid $!; sleep 60`), StartFirst)
 	stranger := pidLine(t, f)
