@@ -24,7 +24,7 @@ var confinedImports = []confined{
 	{[]string{"os/signal"}, []string{"cmd/meshnode", "e2e/demo"}, false, "only a main program is told to stop by signals; below it a context ends"},
 	{[]string{"github.com/mdlayher..."}, []string{"balancer/proxy"}, false, "the kernel is asked in one place"},
 	{[]string{successor + "...", armonProm, "github.com/prometheus..."}, []string{"node/telemetry"}, false, "one room configures metrics"},
-	{[]string{"go.yaml.in..."}, []string{"node/config"}, false, "one format, read in one place"},
+	{[]string{"go.yaml.in..."}, []string{"node/config", "node/appfile"}, false, "the settings file and app files; nobody else reads what people write"},
 	{[]string{"github.com/DeRuina/timberjack"}, []string{"node/supervisor"}, false, "workers' logs are its own"},
 	{[]string{"github.com/gofrs/flock", "github.com/hashicorp/go-sockaddr"}, []string{"node"}, false, "the data folder and the advertised address are decided once"},
 	{[]string{"crypto/tls", "crypto/x509", "crypto/ecdsa", "crypto/ed25519", "crypto/hkdf"}, []string{"mesh/mux"}, true, "one room holds keys and certificates"},

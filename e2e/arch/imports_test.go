@@ -45,6 +45,7 @@ var table = map[string][]uses{
 	"cmd/meshnode": {
 		{"node", "runs the node"},
 		{"node/api", "talks to the running node"},
+		{"node/appfile", "reads the files that describe apps; what runs a script"},
 		{"node/config", "settings and their flags; nearest words"},
 		{"node/supervisor", "forks workers on the main thread, which only main can give"},
 		{"store/spec", "describes the app that a verb starts"},
@@ -84,6 +85,13 @@ var table = map[string][]uses{
 		{"store/spec", "describes apps to the operator"},
 		{hclog, handedLogger},
 		{armon, handedMetrics},
+	},
+	"node/appfile": {
+		{"node/config", "nearest words"},
+		{"node/supervisor", "runs the Node.js that evaluates a file; counts cores"},
+		{"store/spec", "what an app of a file becomes"},
+		{"github.com/netresearch/go-cron", "whether a pattern of times is one"},
+		{"go.yaml.in/yaml/v4", "reads YAML files"},
 	},
 	"node/config": {
 		{"go.yaml.in/yaml/v4", "reads the settings file"},

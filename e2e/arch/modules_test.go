@@ -25,9 +25,10 @@ var modules = map[string]string{
 	"github.com/hashicorp/raft-boltdb/v2": "raft's log on disk",
 	"github.com/mdlayher/netlink":         "sock_diag: the state of sockets that workers hold",
 	"github.com/prometheus/client_golang": "/metrics in the form that everybody scrapes",
+	"github.com/netresearch/go-cron":      "patterns of times, over the changes of the clock",
 	"go.etcd.io/bbolt":                    "looks at raft's log before it is opened for writing",
 	"go.uber.org/goleak":                  "tests: no goroutine left behind",
-	"go.yaml.in/yaml/v4":                  "the settings file",
+	"go.yaml.in/yaml/v4":                  "the settings file and app files",
 	"golang.org/x/sys":                    "system calls that syscall lacks",
 }
 
