@@ -107,7 +107,8 @@ func TestNarrowing(t *testing.T) {
 	term.expect(t, "status -node other", exitFailed, "", "meshnode: there is no node \"other\"; there are web-1, web-2, web-3\n")
 	term.expect(t, "list -node web-3", exitDone, "no workers\n", "")
 	term.expect(t, "list aip", exitFailed, "", "meshnode: there is no app \"aip\"; did you mean api?\n")
-	term.expect(t, "list a b", exitFailed, "", "meshnode: \"b\" is one argument too many; give one app\nsee: meshnode help list\n")
+	term.expect(t, "list /zz/", exitFailed, "", "meshnode: no app matches /zz/\nsee: meshnode help list\n")
+	term.expect(t, "list /(/", exitFailed, "", "meshnode: /(/ is no regular expression: error parsing regexp: missing closing ): `(`\nsee: meshnode help list\n")
 }
 
 func TestLogs(t *testing.T) {

@@ -9,14 +9,16 @@ import (
 
 func reloadVerb() verb {
 	return verb{
-		name: "reload", args: "<app>...|all", brief: "replace an app's workers one by one, without losing a connection",
+		name: "reload", aliases: []string{"startOrReload", "startOrGracefulReload", "gracefulReload"}, args: "<app|namespace|/regex/|file>...|all", brief: "replace an app's workers one by one, without losing a connection",
 		more: []string{
 			"A worker is taken out of the routing before it is told to stop. If the new ones do not get",
 			"ready, the old ones stay and the exit code is 2.",
+			"Of an app file, its apps become what the file says, and those that have not changed are",
+			"reloaded all the same: the way to deploy.",
 		},
-		examples: []string{"meshnode reload api", "meshnode reload all"},
+		examples: []string{"meshnode reload api", "meshnode reload all", "meshnode reload ecosystem.config.js -env production"},
 		declare: func(fs *flag.FlagSet) action {
-			return changeNamed(declareChange(fs), change{
+			return renew(fs, "", change{
 				do: func(ctx context.Context, client *api.Client, name string) (api.Change, error) {
 					return client.Reload(ctx, name, "")
 				},
