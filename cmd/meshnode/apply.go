@@ -56,12 +56,17 @@ func renew(fs *flag.FlagSet, order spec.Order, ch change) action {
 // errUnchanged is why nothing was done with an app.
 var errUnchanged = errors.New("unchanged")
 
-// applyFile reads a file and carries it out, app by app.
+// applyFile reads a file and carries it out.
 func (f *changeFlags) applyFile(ctx context.Context, c *console, file *fileFlags, word string, ch fileChange) error {
 	apps, err := file.load(ctx, c, word)
 	if err != nil {
 		return err
 	}
+	return f.apply(ctx, c, apps, ch)
+}
+
+// apply carries out the apps of a file, one after the other.
+func (f *changeFlags) apply(ctx context.Context, c *console, apps []spec.App, ch fileChange) error {
 	return f.with(c, func(client *api.Client) error {
 		have, err := existing(ctx, client, apps)
 		if err != nil {

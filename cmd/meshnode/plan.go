@@ -70,10 +70,15 @@ func (t *target) plan(ctx context.Context, c *console, client *api.Client, apps 
 	for _, app := range apps {
 		old, known := have[app.Name]
 		app = settle(app, old, known, false)
-		p := planned{App: app.Name, Action: actionCreate, Changes: differences(spec.App{}, app)}
+		p := planned{App: app.Name, Action: actionCreate}
 		if known {
 			p.Action, p.Changes = actionChange, differences(old, app)
 			p.Renewed = !old.Stopped && !old.SameProcess(app)
+		} else { // its defaults say nothing
+			p.Changes = differences(spec.App{}.WithDefaults(), app)
+			for i := range p.Changes {
+				p.Changes[i].From = ""
+			}
 		}
 		if known && len(p.Changes) == 0 {
 			p.Action = actionNone

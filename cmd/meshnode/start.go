@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"meshnode/node/api"
+	"meshnode/store/spec"
 )
 
 func startVerb() verb {
@@ -70,19 +71,28 @@ func (f *startFlags) start(ctx context.Context, c *console, in input) error {
 	})
 }
 
-// startFile starts the apps of a file. Flags of an app are refused: the file says it all.
+// startFile starts the apps of a file.
 func (f *startFlags) startFile(ctx context.Context, c *console, in input) error {
+	apps, err := f.load(ctx, c, in)
+	if err != nil {
+		return err
+	}
+	return f.apply(ctx, c, apps, fileChange{start: true, remedy: "for new code: meshnode reload " + in.args[0]})
+}
+
+// load reads the app file that the arguments name. Flags of an app are refused: the file says it all.
+func (f *startFlags) load(ctx context.Context, c *console, in input) ([]spec.App, error) {
 	if len(in.args) > 1 || in.after != nil {
-		return usagef("give one app file, and nothing behind it")
+		return nil, usagef("give one app file, and nothing behind it")
 	}
 	if len(f.app.env) > 1 || len(f.app.env) == 1 && strings.Contains(f.app.env[0], "=") {
-		return usagef("-env with an app file is the name of one of its env_*; variables belong into the file")
+		return nil, usagef("-env with an app file is the name of one of its env_*; variables belong into the file")
 	}
-	if given := f.app.given("env"); given != "" {
-		return usagef("-%s does not fit an app file; write it into %s", given, in.args[0])
+	if given := f.app.given("env"); given != "" || f.replace {
+		return nil, usagef("-%s does not fit an app file; write it into %s", firstOf(given, "replace"), in.args[0])
 	}
 	f.file.profile = strings.Join(f.app.env, "")
-	return f.applyFile(ctx, c, f.file, in.args[0], fileChange{start: true, remedy: "for new code: meshnode reload " + in.args[0]})
+	return f.file.load(ctx, c, in.args[0])
 }
 
 // known returns the apps that the words name, or nil when the first is none. The node is asked before files are looked
