@@ -89,7 +89,7 @@ func (f *changeFlags) apply(ctx context.Context, c *console, apps []spec.App, ch
 				old, known := have[name]
 				app := settle(want[name], old, known, ch.start || ch.renew)
 				switch same := known && len(differences(old, app)) == 0; {
-				case same && ch.renew:
+				case same && ch.renew && !app.Stopped:
 					return client.Reload(ctx, name, ch.order)
 				case same && app.Stopped == old.Stopped:
 					return api.Change{App: name, Release: old.Release}, errUnchanged

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -195,6 +196,22 @@ func TestValidateAndInit(t *testing.T) {
 		"# drain", "drain", "# kill", "kill", "# stop", "stop", "# rollout", "rollout", "# health", "health", "# limits", "limits", "# log_", "log_", "# cwd", "cwd").Replace(string(text))
 	withFile(t, term, "open.yaml", open)
 	term.expect(t, "validate open.yaml", exitDone, "open.yaml is good: 1 app: app\n", "")
+}
+
+// The delivered examples are good, as they stand.
+func TestDeliveredExamples(t *testing.T) {
+	term := offline(t)
+	term.environ = os.Environ()
+	for name, apps := range map[string]string{"ecosystem.config.js": "2 apps: web, nightly", "meshnode.yaml": "1 app: web"} {
+		if _, err := exec.LookPath("node"); err != nil {
+			t.Skip("no node in PATH: install Node.js to run this test")
+		}
+		path, err := filepath.Abs(filepath.Join("..", "..", "deploy", "examples", name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		term.expect(t, "validate "+path, exitDone, path+" is good: "+apps+"\n", "")
+	}
 }
 
 func TestFileMistakes(t *testing.T) {

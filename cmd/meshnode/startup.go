@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"io/fs"
+	"net"
 	"os"
 	"os/user"
 	"path/filepath"
@@ -135,23 +136,41 @@ func (c *console) install(ctx context.Context, u unit) error {
 	if err := c.mayBoot(words...); err != nil {
 		return err
 	}
+	active := c.boot.systemctl(ctx, "is-active", "--quiet", unitName) == nil
+	if !active && answers(ctx, filepath.Join(u.dataDir, config.SocketName)) {
+		return fmt.Errorf("a node runs with the data folder %s already, and not as a service; stop it, then do this again", u.dataDir)
+	}
 	path := filepath.Join(c.boot.folder, unitName)
 	old, err := os.ReadFile(path)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("read the unit: %w", err)
 	}
-	if string(old) != u.text() {
+	changed := string(old) != u.text()
+	if changed {
 		if err := os.WriteFile(path, []byte(u.text()), 0o644); err != nil {
 			return fmt.Errorf("write the unit: %w", err)
 		}
+		c.say("%s is written", path)
 	}
-	c.say("%s is written", path)
-	for _, call := range [][]string{{"daemon-reload"}, {"enable", unitName}, {"start", unitName}} {
+	for _, call := range [][]string{{"daemon-reload"}, {"enable", unitName}, {"start", "--no-block", unitName}} {
 		if err := c.boot.systemctl(ctx, call...); err != nil {
 			return err
 		}
 	}
-	return c.print("the node runs, and starts with this server; look with: systemctl status meshnode")
+	if active && changed {
+		return c.print("the node starts with this server; the one that runs keeps its old flags until: systemctl restart meshnode")
+	}
+	return c.print("the node starts now, and with this server; look with: systemctl status meshnode")
+}
+
+// answers reports whether a node listens on a socket.
+func answers(ctx context.Context, socket string) bool {
+	conn, err := (&net.Dialer{}).DialContext(ctx, "unix", socket)
+	if err != nil {
+		return false
+	}
+	conn.Close()
+	return true
 }
 
 // variable returns a variable of the environment.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -60,6 +61,9 @@ func bootable(term *terminal, user string) *[]string {
 		},
 		systemctl: func(_ context.Context, args ...string) error {
 			*calls = append(*calls, strings.Join(args, " "))
+			if args[0] == "is-active" && !exists(filepath.Join(term.dir, "active")) {
+				return errors.New("inactive")
+			}
 			return nil
 		}}
 	term.environ = []string{"PATH=/usr/bin:/opt/node/bin"}
@@ -71,21 +75,37 @@ func TestStartup(t *testing.T) {
 	calls := bootable(term, "root")
 	path := filepath.Join(term.dir, "meshnode.service")
 	term.expect(t, "unstartup", exitDone, "there is no "+path+"; nothing to undo\n", "")
-	term.expect(t, "startup -user deploy -- -join a:7946 -http off", exitDone, "the node runs, and starts with this server; look with: systemctl status meshnode\n", path+" is written\n")
+	term.expect(t, "startup -user deploy -- -join a:7946 -http off", exitDone, "the node starts now, and with this server; look with: systemctl status meshnode\n", path+" is written\n")
 	raw, err := os.ReadFile(path)
 	want := unit{program: "/usr/bin/meshnode", user: "deploy", dataDir: "/home/deploy/.local/state/meshnode", path: "/usr/bin:/opt/node/bin", args: []string{"-join", "a:7946", "-http", "off"}}
 	if err != nil || string(raw) != want.text() {
 		t.Errorf("%v\n%s", err, cmp.Diff(want.text(), string(raw)))
 	}
+	term.touch(t, "active")
+	term.expect(t, "startup -user deploy -- -join b:7946", exitDone,
+		"the node starts with this server; the one that runs keeps its old flags until: systemctl restart meshnode\n", path+" is written\n")
 	term.expect(t, "unstartup", exitDone, "meshnode.service is stopped and removed\n", "")
 	if exists(path) {
 		t.Error("the unit is still there")
 	}
-	if d := cmp.Diff([]string{"daemon-reload", "enable meshnode.service", "start meshnode.service", "disable --now meshnode.service", "daemon-reload"}, *calls); d != "" {
+	if d := cmp.Diff(append(slices.Repeat([]string{"is-active --quiet meshnode.service", "daemon-reload", "enable meshnode.service", "start --no-block meshnode.service"}, 2),
+		"disable --now meshnode.service", "daemon-reload"), *calls); d != "" {
 		t.Error(d)
 	}
 	want.user, want.dataDir, want.args = "root", rootData, nil
 	term.expect(t, "startup -print", exitDone, want.text(), "")
+}
+
+func TestStartupBesideARunningNode(t *testing.T) {
+	term := online(t, &fakeNode{})
+	calls := bootable(term, "root")
+	if err := os.Symlink(filepath.Join(term.dir, "s"), filepath.Join(term.dir, "meshnode.sock")); err != nil {
+		t.Fatal(err)
+	}
+	term.expect(t, "startup -data-dir .", exitFailed, "", "meshnode: a node runs with the data folder "+term.dir+" already, and not as a service; stop it, then do this again\n")
+	if len(*calls) != 1 {
+		t.Errorf("%q", *calls)
+	}
 }
 
 func TestStartupRefusals(t *testing.T) {

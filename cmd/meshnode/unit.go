@@ -23,6 +23,8 @@ func (u unit) text() string {
 	line("Type=notify")
 	line("NotifyAccess=main")
 	line("WatchdogSec=30")
+	line("# A server that joins waits for the others as long as it takes.")
+	line("TimeoutStartSec=infinity")
 	if u.user != "root" {
 		line("User=", u.user)
 	}
