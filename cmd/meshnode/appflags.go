@@ -74,6 +74,7 @@ func declareApp(fs *flag.FlagSet) *appFlags {
 	fs.StringVar(&f.name, "name", "", "`name` name of the app (default the script's)")
 	fs.StringVar(&f.name, "n", "", sameAs+"name")
 	fs.StringVar(&f.workers, "i", "max", "`n` how many workers on every node, or max for one per core (default max)")
+	fs.StringVar(&f.workers, "instances", "max", sameAs+"i")
 	fs.Var(&f.ports, "port", "`port` port or host:port clients connect to; repeat it for more (Node.js apps seldom need it)")
 	f.base.Mode, f.base.Order = spec.ModeAuto, spec.OrderStartFirst
 	fs.Var(wordFlag[spec.Mode]{&f.base.Mode}, "mode", "`mode` how workers get connections: auto, cluster or port (default auto)")
@@ -87,6 +88,7 @@ func declareApp(fs *flag.FlagSet) *appFlags {
 	fs.Var(secondsFlag{&f.base.Timeouts.Listen}, "listen-timeout", "`time` how long a worker may take to get ready (default 30s)")
 	fs.Var(secondsFlag{&f.base.Timeouts.Drain}, "drain-timeout", "`time` how long open connections may take before a worker is stopped (default 30s)")
 	fs.Var(secondsFlag{&f.base.Timeouts.Kill}, "kill-timeout", "`time` how long a worker may take to end before it is killed (default 10s)")
+	fs.Var(secondsFlag{&f.base.Timeouts.Kill}, "k", sameAs+"kill-timeout")
 	f.declareCare(fs)
 	fs.VisitAll(func(g *flag.Flag) {
 		if !before[g.Name] {

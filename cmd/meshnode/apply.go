@@ -44,6 +44,7 @@ type fileChange struct {
 // renew is the whole of a verb that replaces workers: those of apps by name, or those of an app file, after making the apps what it says.
 func renew(fs *flag.FlagSet, order spec.Order, ch change) action {
 	f, file := declareChange(fs), declareFile(fs, "env")
+	fs.Bool("update-env", false, "PM2's; an app file's variables hold without it")
 	return func(ctx context.Context, c *console, in input) error {
 		args := append(in.args, in.after...)
 		if len(args) != 1 || !isFile(args[0]) {

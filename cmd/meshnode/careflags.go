@@ -3,6 +3,7 @@ package main
 import (
 	"flag"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -18,6 +19,7 @@ type careFlags struct {
 	exitCodes   string
 	time        bool
 	logType     string
+	sourceMaps  bool
 }
 
 // wordFlag is a flag whose value is one of some words, which are checked later.
@@ -61,9 +63,12 @@ func (f *appFlags) declareCare(fs *flag.FlagSet) {
 	fs.Var(parsedFlag[uint64]{&r.MaxMemory, appfile.Bytes}, "max-memory-restart", "`size` replace a worker that uses more memory, like 300M")
 	fs.Var(parsedFlag[string]{&r.Cron, parseCron}, "cron-restart", "`pattern` when to replace the workers, like \"0 4 * * *\" or @daily")
 	fs.Var(parsedFlag[string]{&r.Cron, parseCron}, "cron", sameAs+"cron-restart")
+	fs.Var(parsedFlag[string]{&r.Cron, parseCron}, "c", sameAs+"cron-restart")
 	fs.BoolVar(&f.care.watch, "watch", false, "replace the workers when files in their folder change")
 	fs.StringVar(&f.care.ignoreWatch, "ignore-watch", "", "`patterns` files whose change does not count")
-	fs.Var(secondsFlag{&r.WatchDelay}, "watch-delay", "`time` how long after the last change (default 1s)")
+	fs.Var(parsedFlag[float64]{&r.WatchDelay, parseWatchDelay}, "watch-delay", "`time` how long after the last change (default 1s; a bare number is in seconds, as in PM2)")
+	fs.BoolVar(&f.base.Stopped, "no-autostart", false, "only make the app known; start it later by its name")
+	fs.BoolVar(&f.care.sourceMaps, "source-map-support", false, "show places of the sources in the stack traces of Node.js")
 	fs.BoolVar(&r.Off, "no-autorestart", false, "leave a worker that ended by itself ended")
 	fs.StringVar(&f.care.exitCodes, "stop-exit-codes", "", "`codes` exit codes after which a worker is not started again, like 0,42")
 	fs.Var(parsedFlag[int]{&r.Max, parseCount}, "max-restarts", "`n` failed starts in a row until it is given up (default 16)")
@@ -90,6 +95,9 @@ func (f *appFlags) settleCare(c *console, a *spec.App) error {
 		if *file != "" {
 			*file = c.path(*file)
 		}
+	}
+	if f.care.sourceMaps && appfile.IsNode(a.Command[0]) {
+		a.Command = slices.Insert(a.Command, 1, "--enable-source-maps")
 	}
 	if f.care.watch {
 		a.Restart.Watch = []string{a.Dir}
@@ -118,6 +126,16 @@ func (f *appFlags) settleCare(c *console, a *spec.App) error {
 		a.Restart.StopExitCodes = append(a.Restart.StopExitCodes, code)
 	}
 	return nil
+}
+
+// parseWatchDelay reads a time of which PM2 has the bare number in seconds, unlike all others.
+func parseWatchDelay(word string) (float64, error) {
+	if n, err := strconv.ParseFloat(word, 64); err == nil && n > 0 {
+		return n, nil
+	}
+	var seconds float64
+	err := secondsFlag{&seconds}.Set(word)
+	return seconds, err
 }
 
 func parseCron(pattern string) (string, error) {

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -244,12 +245,12 @@ func TestCareFlags(t *testing.T) {
 	term := online(t, f)
 	files(t, term)
 	term.run(t, "start server.js -detach -namespace shop -node-args --inspect -uid app -gid www -stop-signal int -shutdown-with-message -no-treekill -instance-var SLOT "+
-		"-increment-var N -filter-env AWS_* -filter-env KEY -max-memory-restart 300M -cron-restart @daily -watch -ignore-watch *.log -watch-delay 500 -no-autorestart "+
+		"-increment-var N -filter-env AWS_* -filter-env KEY -max-memory-restart 300M -c @daily -watch -ignore-watch *.log -watch-delay 500ms -no-autorestart "+
 		"-stop-exit-codes 0,42 -max-restarts 5 -min-uptime 5000 -restart-delay 2s -exp-backoff-restart-delay 100 -health /ok -merge-logs -disable-logs -o out.log -e /e.log "+
-		"-l all.log -time -log-type json -kill-timeout 3000 -listen-timeout 1m")
+		"-l all.log -time -log-type json -k 3000 -listen-timeout 1m -instances 2 -no-autostart -source-map-support")
 	in := func(name string) string { return filepath.Join(term.dir, name) }
 	want := spec.App{
-		Name: "server", Namespace: "shop", Command: []string{"node", "--inspect", in("server.js")}, Dir: term.dir, Mode: spec.ModeAuto, Order: spec.OrderStartFirst,
+		Name: "server", Namespace: "shop", Command: []string{"node", "--enable-source-maps", "--inspect", in("server.js")}, Dir: term.dir, Workers: 2, Stopped: true, Mode: spec.ModeAuto, Order: spec.OrderStartFirst,
 		Timeouts: spec.Timeouts{Kill: 3, Listen: 60},
 		Process: spec.Process{User: "app", Group: "www", InstanceVar: "SLOT", IncrementVar: "N", FilterEnv: []string{"AWS_*", "KEY"}, StopSignal: "SIGINT",
 			StopMessage: true, LeaveTree: true},
@@ -265,6 +266,19 @@ func TestCareFlags(t *testing.T) {
 	}
 	if d := cmp.Diff(want, f.started[0].App); d != "" {
 		t.Error(d)
+	}
+}
+
+func TestWatchDelayIsInSecondsAsInPM2(t *testing.T) {
+	for word, want := range map[string]float64{"4": 4, "4000ms": 4, "1m": 60, "0.5": 0.5} {
+		if got, err := parseWatchDelay(word); got != want || err != nil {
+			t.Errorf("%s: %v %v", word, got, err)
+		}
+	}
+	for _, word := range []string{"", "0", "x", "-1"} {
+		if got, err := parseWatchDelay(word); err == nil {
+			t.Errorf("%s: %v", word, got)
+		}
 	}
 }
 
@@ -302,6 +316,27 @@ func TestSmallVerbs(t *testing.T) {
 			t.Errorf("%s: %s%s", word, term.out, term.errs)
 		}
 	}
+}
+
+// The process that listens on the socket is told to end, and waited for.
+func TestKill(t *testing.T) {
+	term := online(t, example())
+	if pid, err := (&target{}).nodePID(t.Context(), term.console); err != nil || pid != os.Getpid() {
+		t.Errorf("%d, %v", pid, err)
+	}
+	term.boot = boot{systemd: true, systemctl: func(context.Context, ...string) error { return nil }}
+	term.expect(t, "kill", exitFailed, "", "meshnode: the node is a service, and would come back; use: systemctl stop meshnode\n")
+	c := exec.Command("sleep", "1000")
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if err := term.end(t.Context(), c.Process.Pid, time.Minute); err != nil {
+		t.Error(err)
+	}
+	if err := c.Wait(); err == nil {
+		t.Error("it ended by itself")
+	}
+	offline(t).run(t, "kill")
 }
 
 func TestRunFile(t *testing.T) {

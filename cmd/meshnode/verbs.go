@@ -39,7 +39,7 @@ func verbs() []verb {
 		runVerb(), startVerb(), listVerb(), statusVerb(), describeVerb(), logsVerb(), reloadVerb(), restartVerb(),
 		scaleVerb(), stopVerb(), deleteVerb(), envVerb(), pidVerb(), initVerb(), validateVerb(), planVerb(), applyVerb(),
 		startupVerb(), unstartupVerb(), membersVerb(), leaveVerb(), keygenVerb(), versionVerb(), helpVerb(),
-		jlistVerb(), saveVerb(), resurrectVerb(), updateVerb(),
+		killVerb(), jlistVerb(), saveVerb(), resurrectVerb(), updateVerb(),
 	}
 }
 

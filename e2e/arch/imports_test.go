@@ -49,6 +49,7 @@ var table = map[string][]uses{
 		{"node/config", "settings and their flags; nearest words"},
 		{"node/supervisor", "forks workers on the main thread, which only main can give"},
 		{"store/spec", "describes the app that a verb starts"},
+		{sysUnix, "who listens on a socket, and the end of that process"},
 	},
 	"mesh": {
 		{hclog, handedLogger},

@@ -143,7 +143,7 @@ func (d *draft) finish() {
 	if d.app.Process.StopSignal == "" && !d.file.own() {
 		d.app.Process.StopSignal = "SIGINT" // as PM2 sends
 	}
-	if d.time && d.app.Logs.DateFormat == "" {
+	if d.time {
 		d.app.Logs.DateFormat = "YYYY-MM-DDTHH:mm:ss"
 	}
 	for _, p := range []*string{&d.app.Logs.Out, &d.app.Logs.Err, &d.app.Logs.Both} {
@@ -191,7 +191,7 @@ func (d *draft) command() error {
 	if err != nil {
 		return err
 	}
-	if r.sourceMaps && isNode(found.Command[0]) {
+	if r.sourceMaps && IsNode(found.Command[0]) {
 		found.Command = slices.Insert(found.Command, 1, "--enable-source-maps")
 	}
 	d.app.Command = append(found.Command, r.args...)
@@ -227,7 +227,7 @@ func (d *draft) workers() error {
 
 // clients finds the addresses of clients, and how workers that may listen themselves are replaced.
 func (d *draft) clients() error {
-	node := isNode(d.app.Command[0])
+	node := IsNode(d.app.Command[0])
 	port := d.port
 	if port == "" && !node { // such a program is told another port, and clients connect to this one
 		if _, err := strconv.ParseUint(d.app.Env["PORT"], 10, 16); err == nil {
@@ -253,8 +253,8 @@ func (d *draft) clients() error {
 	return nil
 }
 
-// isNode reports whether a program is Node.js.
-func isNode(program string) bool {
+// IsNode reports whether a program is Node.js.
+func IsNode(program string) bool {
 	base := filepath.Base(program)
 	return base == "node" || base == "nodejs" || strings.HasPrefix(base, "node-")
 }

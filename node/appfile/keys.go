@@ -29,7 +29,7 @@ func meaningless() []string {
 		"vizion", "pmx", "trace", "disable_trace", "automation", "io", "v8", "deep_monitoring", "event_loop_inspector", "km_link",
 		"post_update", "pre_deploy", "disable_source_map_support", "watch_options", "kill_retry_time", "windows_hide", "write",
 		"execute_command", "version", "node_version", "axm_options", "axm_actions", "axm_monitor", "axm_dynamic", "force", "container",
-		"error_callback", "bun_args", "monitoring", "transactions", "http", "profiling", "dist_mode", "status", "pm_id", "username_label", "ref", "repo",
+		"error_callback", "bun_args", "monitoring", "transactions", "http", "profiling", "dist_mode", "status", "pm_id", "username_label", "ref", "repo", "name_prefix", "install_url",
 	}
 }
 
@@ -63,7 +63,7 @@ func of[T any](name string, read func(value) (T, error), to func(d *draft) *T, a
 
 func processKeys() []key {
 	return []key{
-		of("script", value.scalar, func(d *draft) *string { return &d.run.script }, "exec", "pm_exec_path"),
+		of("script", value.scalar, func(d *draft) *string { return &d.run.script }, "exec", "cmd", "command", "pm_exec_path"),
 		of("name", value.scalar, func(d *draft) *string { return &d.app.Name }),
 		of("namespace", value.scalar, func(d *draft) *string { return &d.app.Namespace }),
 		of("cwd", value.scalar, func(d *draft) *string { return &d.run.cwd }, "pm_cwd"),

@@ -78,6 +78,7 @@ func TestProcessKeys(t *testing.T) {
 		return []keyCase{
 			{`$`, func(*spec.App) {}},
 			{`exec: "server.js"`, func(*spec.App) {}},
+			{`command: "server.js"`, func(*spec.App) {}},
 			{`$, name: "api"`, func(a *spec.App) { a.Name = "api" }},
 			{`$, name: 12`, func(a *spec.App) { a.Name = "12" }},
 			{`$, namespace: "shop"`, func(a *spec.App) { a.Namespace = "shop" }},
@@ -112,7 +113,7 @@ func TestProcessKeys(t *testing.T) {
 			}},
 			{`script: "node server.js --x"`, func(a *spec.App) { a.Name, a.Command = "node", node("server.js", "--x") }},
 			{`script: "npm start && true", name: "x"`, func(a *spec.App) {
-				a.Name, a.Command, a.Order = "x", []string{"sh", "-c", `npm start && true "$@"`, "sh"}, spec.OrderStopFirst
+				a.Name, a.Command, a.Order = "x", []string{"bash", "-c", `npm start && true "$@"`, "bash"}, spec.OrderStopFirst
 			}},
 			{`$, instances: 3`, func(a *spec.App) { a.Workers = 3 }},
 			{`$, instances: "3"`, func(a *spec.App) { a.Workers = 3 }},
@@ -191,7 +192,7 @@ func TestCareKeys(t *testing.T) {
 			{`$, log_date_format: "YYYY"`, func(a *spec.App) { a.Logs.DateFormat = "YYYY" }},
 			{`$, log_date_format: false`, func(*spec.App) {}},
 			{`$, time: true`, func(a *spec.App) { a.Logs.DateFormat = "YYYY-MM-DDTHH:mm:ss" }},
-			{`$, time: true, log_date_format: "YYYY"`, func(a *spec.App) { a.Logs.DateFormat = "YYYY" }},
+			{`$, time: true, log_date_format: "YYYY"`, func(a *spec.App) { a.Logs.DateFormat = "YYYY-MM-DDTHH:mm:ss" }},
 			{`$, log_type: "json"`, func(a *spec.App) { a.Logs.JSON = true }},
 			{`$, disable_logs: true`, func(a *spec.App) { a.Logs.Off = true }},
 			{`$, mode: "port"`, func(a *spec.App) { a.Mode = spec.ModePort }},

@@ -218,7 +218,9 @@ func (f *file) apps(root value) ([]value, error) {
 
 // describesApp reports whether an object is an app by itself.
 func (f *file) describesApp(v value) bool {
-	return slices.ContainsFunc(v.keys, func(e entry) bool { return slices.Contains([]string{"script", "exec", "pm_exec_path"}, snake(e.key)) })
+	return slices.ContainsFunc(v.keys, func(e entry) bool {
+		return slices.Contains([]string{"script", "exec", "cmd", "command", "pm_exec_path"}, snake(e.key))
+	})
 }
 
 func (f *file) noApps(root value) error {

@@ -78,7 +78,11 @@ func (p Programs) shell(line string) Program {
 		}
 	}
 	first, _, _ := strings.Cut(line, " ")
-	return Program{Command: []string{"sh", "-c", line + ` "$@"`, "sh"}, Name: filepath.Base(first)}
+	sh := "sh"
+	if _, err := p.LookPath("bash"); err == nil { // which PM2 takes
+		sh = "bash"
+	}
+	return Program{Command: []string{sh, "-c", line + ` "$@"`, sh}, Name: filepath.Base(first)}
 }
 
 // script decides what runs the file at path.
