@@ -49,7 +49,8 @@ func example() *fakeNode {
 				Exits:     []api.Exit{{Time: at, Node: "web-1", Worker: "2", Release: 4, Code: 1, Reason: "not ready within 30s"}, {Time: at, Node: "web-1", Worker: "2", Release: 4, Code: -1, Signal: "SIGKILL"}},
 				Listeners: []api.Listener{{Node: "web-1", Addr: ":3000", State: api.ListenerOpen}, {Node: "web-2", Addr: ":3000", State: api.ListenerFailed, Error: "address already in use"}},
 			},
-			"mailer": {App: spec.App{Name: "mailer", Command: []string{"/usr/bin/mailer"}, Dir: "/", Stopped: true, Standing: spec.Standing{Release: 1}, WaitReady: true}.WithDefaults()},
+			"mailer": {App: spec.App{Name: "mailer", Namespace: "batch", Command: []string{"/usr/bin/mailer"}, Dir: "/", Stopped: true, Standing: spec.Standing{Release: 1}, WaitReady: true,
+				Process: spec.Process{User: "mail"}, Care: spec.Care{Restart: spec.Restart{Cron: "0 4 * * *", MaxMemory: 300 << 20}}}.WithDefaults()},
 		},
 		lines: []api.LogLine{
 			{Time: at, Node: "web-1", App: "api", Worker: "2", Stream: api.StreamOut, Text: "listening <3000>"},

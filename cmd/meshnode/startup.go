@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/user"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -71,8 +72,10 @@ func startupVerb() verb {
 			fs.StringVar(&u.user, "u", "", sameAs+"user")
 			fs.StringVar(&u.dataDir, "data-dir", "", "`dir` data folder of the node (default that user's)")
 			return func(ctx context.Context, c *console, in input) error {
-				if err := (input{args: in.args}).noArgs(); err != nil {
-					return err
+				if !slices.Equal(in.args, []string{"systemd"}) { // which PM2's users may name, and which is the only one
+					if err := (input{args: in.args}).noArgs(); err != nil {
+						return err
+					}
 				}
 				if err := u.settle(c, in.after); err != nil {
 					return err

@@ -16,5 +16,6 @@
 //
 // Read supervisor.go (slots by app), spec.go (what a worker is started with), slot.go (one slot's life), retire.go (how a worker is
 // ended), process.go and environ.go (how one process is started), watch.go (its life and end), spawner.go, notify.go (when it is ready),
-// backoff.go, output.go and lines.go (what it writes), orphans.go and reaper.go (what was left behind), cores.go (how many workers fit), metrics.go.
+// backoff.go, output.go and lines.go (what it writes), orphans.go and reaper.go (what was left behind), cores.go (how many workers fit), metrics.go,
+// evaluate.go (programs that are no workers).
 package supervisor
