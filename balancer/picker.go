@@ -61,6 +61,22 @@ func (p *Picker) Pick(info PickInfo) (PickResult, error) {
 	return p.result(p.ledger.claimPeer(name, p.peers[name], info.Now)), nil
 }
 
+// Claim claims a worker that is known to have a connection already, such as one that was given to it by a former run of the node.
+// Taken need not be called. The worker need not be ready.
+func (p *Picker) Claim(worker string, now time.Time) PickResult {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	w := p.ledger.workers[worker]
+	if w == nil {
+		w = &workerState{Worker: Worker{ID: worker}}
+		p.ledger.workers[worker] = w
+	}
+	p.totals.taken.Add(1)
+	c := p.ledger.claimWorker(w, now)
+	p.ledger.taken(c)
+	return p.result(c)
+}
+
 func (p *Picker) selfLoad() Load {
 	l := &p.ledger
 	return Load{Ready: l.readyCount(), Open: float64(l.short), Long: float64(l.long), Service: l.measured()}

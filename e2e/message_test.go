@@ -114,10 +114,12 @@ func TestStartMistakes(t *testing.T) {
 			}
 			return nil
 		})
-		r := n.Run("start", lab.App(t, "plain.js"))
-		if r.Code == 0 || !strings.Contains(r.Err, "not part of a cluster yet") {
-			t.Errorf("start while waiting: exit %d, %q", r.Code, r.Err)
-		}
+		lab.Eventually(t, 10*time.Second, func() error { // the control socket is the last thing to open
+			if r := n.Run("start", lab.App(t, "plain.js")); r.Code == 0 || !strings.Contains(r.Err, "not part of a cluster yet") {
+				return fmt.Errorf("start while waiting: exit %d, %q", r.Code, r.Err)
+			}
+			return nil
+		})
 		n.Kill()
 	})
 	if s, err := first.Status(); err != nil || len(s.Members) != 1 || !s.Quorum {

@@ -21,12 +21,13 @@ func (a actuator) State() (want []reconcile.Want, have []reconcile.Have, ok bool
 		return nil, nil, false
 	}
 	for _, app := range c.Apps {
+		app, _ = c.For(app, a.n.s.Node)
 		want = append(want, reconcile.Want{App: app.Name, Workers: a.n.workersOf(app), Release: app.Release, Stopped: app.Stopped})
 	}
 	for _, s := range a.n.sup.Status() {
 		have = append(have, reconcile.Have{App: s.App, Slot: s.Slot, Release: s.Release, Replacing: s.Replacing, Refused: s.Refused,
-			Ready:  s.State == supervisor.StateReady,
-			Ending: s.Replacing == 0 && (s.State == supervisor.StateDraining || s.State == supervisor.StateStopping || s.State == supervisor.StateStopped)})
+			Ready:  s.State == supervisor.StateReady && !s.Unproven || s.Done,
+			Ending: s.Replacing == 0 && !s.Done && (s.State == supervisor.StateDraining || s.State == supervisor.StateStopping || s.State == supervisor.StateStopped)})
 	}
 	a.n.routes.tidy(func(app string) bool {
 		_, wanted := c.Apps[app]
@@ -41,10 +42,12 @@ func (a actuator) Do(s reconcile.Step) {
 		a.n.sup.Stop(s.App, s.Slot)
 		return
 	}
-	app, ok := a.n.store.State().Apps[s.App]
+	c := a.n.store.State()
+	app, ok := c.Apps[s.App]
 	if !ok {
 		return // the next round sees it gone
 	}
+	app, _ = c.For(app, a.n.s.Node)
 	a.n.sup.Start(s.Slot, workerSpec(app), orderOf(app, s.Slot, a.n.sup.Status()))
 }
 
@@ -70,13 +73,16 @@ func (n *Node) workersOf(app spec.App) int {
 
 // workerSpec translates the configuration's app into what the supervisor starts.
 func workerSpec(app spec.App) supervisor.Spec {
+	app = app.WithDefaults() // an app that an older release wrote has not all of them
 	mode := supervisor.Mode(app.Mode)
-	if app.Mode == spec.ModeAuto || app.Mode == "" {
+	if app.Mode == spec.ModeAuto {
 		mode = supervisor.AutoMode(app.Command)
 	}
 	s := supervisor.Spec{App: app.Name, Release: app.Release, Command: app.Command, Dir: app.Dir, Mode: mode, WaitReady: app.WaitReady,
-		Serves: mode == supervisor.ModePort && len(app.Listen) > 0, ListenTimeout: seconds(app.Timeouts.Listen),
-		DrainTimeout: seconds(app.Timeouts.Drain), KillTimeout: seconds(app.Timeouts.Kill)}
+		Serves: mode != supervisor.ModeCluster && len(app.Listen) > 0,
+		Times: supervisor.Times{Listen: seconds(app.Timeouts.Listen), Watch: seconds(max(app.Timeouts.Watch, 0)), Drain: seconds(app.Timeouts.Drain),
+			Kill: seconds(app.Timeouts.Kill)},
+		Account: accountOf(app.Process), Restart: restartOf(app.Restart), Health: healthOf(app.Health)}
 	// A Node app that never listened may be one that serves nobody, such as a consumer of a queue.
 	s.Undecided = app.Mode == spec.ModeAuto && mode == supervisor.ModeCluster && len(app.Listen)+len(app.Learned) == 0
 	for k, v := range app.Env {
@@ -89,6 +95,20 @@ func workerSpec(app spec.App) supervisor.Spec {
 		}
 	}
 	return s
+}
+
+func accountOf(p spec.Process) supervisor.Account {
+	return supervisor.Account{User: p.User, Group: p.Group, InstanceVar: p.InstanceVar, IncrementVar: p.IncrementVar, FilterEnv: p.FilterEnv,
+		StopSignal: p.StopSignal, StopMessage: p.StopMessage, LeaveTree: p.LeaveTree, Limits: supervisor.Limits(p.Limits)}
+}
+
+func restartOf(r spec.Restart) supervisor.Restart {
+	return supervisor.Restart{Off: r.Off, StopExitCodes: r.StopExitCodes, MinUptime: seconds(r.MinUptime), Max: r.Max, Delay: seconds(r.Delay),
+		Backoff: seconds(r.Backoff), MaxMemory: r.MaxMemory, Cron: r.Cron, Watch: r.Watch, IgnoreWatch: r.IgnoreWatch, WatchDelay: seconds(r.WatchDelay)}
+}
+
+func healthOf(h spec.Health) supervisor.Health {
+	return supervisor.Health{Path: h.Path, Interval: seconds(h.Interval), Timeout: seconds(h.Timeout), Fall: h.Fall, Rise: h.Rise, Hang: seconds(h.Hang)}
 }
 
 func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }

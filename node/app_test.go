@@ -50,7 +50,9 @@ func TestWorkerSpec(t *testing.T) {
 		Standing: spec.Standing{Release: 3}, Timeouts: spec.Timeouts{Listen: 1, Drain: 2, Kill: 0.5}}
 	got := workerSpec(app)
 	want := supervisor.Spec{App: "web", Release: 3, Command: app.Command, Dir: "/", Env: []string{"A=1", "B=2"}, Mode: supervisor.ModeCluster, Port: 8080,
-		ListenTimeout: time.Second, DrainTimeout: 2 * time.Second, KillTimeout: 500 * time.Millisecond}
+		Times:   supervisor.Times{Listen: time.Second, Watch: time.Second, Drain: 2 * time.Second, Kill: 500 * time.Millisecond},
+		Restart: supervisor.Restart{MinUptime: time.Second, Max: 16, Backoff: 100 * time.Millisecond, WatchDelay: time.Second},
+		Health:  supervisor.Health{Interval: 2 * time.Second, Timeout: time.Second, Fall: 3, Rise: 2, Hang: 10 * time.Second}}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Errorf("a Node app (-want +got):\n%s", d)
 	}

@@ -113,6 +113,8 @@ func asAPI(err error) error {
 		return api.Errorf(api.CodeConflict, "look at it and try again", "the app was changed by somebody else at the same time")
 	case errors.Is(err, fsm.ErrExists):
 		return api.Errorf(api.CodeConflict, "", "an app of that name exists already")
+	case errors.Is(err, fsm.ErrRollout):
+		return api.Errorf(api.CodeConflict, "wait for its end, or take it back with: meshnode rollback", "another release of the app is still being rolled out")
 	case errors.Is(err, fsm.ErrNotFound):
 		return api.Errorf(api.CodeNotFound, "", "there is no such app")
 	case errors.Is(err, fsm.ErrInvalid), errors.Is(err, fsm.ErrTooLarge), errors.Is(err, fsm.ErrTooMany):
@@ -142,8 +144,12 @@ func (b appsBackend) update(ctx context.Context, name string, change func(*spec.
 		if fresh, err = change(&app); err != nil {
 			return api.Change{}, err
 		}
+		if fresh && app.Rollout.Open() {
+			return api.Change{}, still(app)
+		}
+		put := fsm.Put{App: app, PrevModified: prev, NewRelease: fresh, Serves: fresh && b.n.serves(ctx, name), Time: time.Now().Unix()}
 		var index uint64
-		if index, err = b.n.propose(ctx, fsm.Command{Put: &fsm.Put{App: app, PrevModified: prev, NewRelease: fresh}}); err == nil {
+		if index, err = b.n.propose(ctx, fsm.Command{Put: &put}); err == nil {
 			return b.changed(name, index), nil
 		}
 		if api.CodeOf(err) != api.CodeConflict {
@@ -183,10 +189,16 @@ func (b appsBackend) Start(ctx context.Context, r api.StartRequest) (api.Change,
 	if app.Modified != 0 {
 		prev = app.Modified
 	}
-	if old, ok := b.n.store.State().Apps[app.Name]; ok {
+	put := fsm.Put{App: app, PrevModified: prev, Time: time.Now().Unix()}
+	if old, ok := b.n.store.State().Apps[app.Name]; ok && prev != 0 {
 		app.Learned = old.Learned
+		fresh := !app.SameProcess(old)
+		if fresh && old.Rollout.Open() {
+			return api.Change{}, still(old)
+		}
+		put.Serves = fresh && b.n.serves(ctx, app.Name)
 	}
-	index, err := b.n.propose(ctx, fsm.Command{Put: &fsm.Put{App: app, PrevModified: prev}})
+	index, err := b.n.propose(ctx, fsm.Command{Put: &put})
 	if err != nil {
 		return api.Change{}, err
 	}

@@ -27,7 +27,7 @@ func (n *Node) openStore(context.Context) error {
 	raft := &guarded{Listener: n.mux.Listen(mux.Raft), allow: n.mayRaft, ready: make(chan struct{})}
 	st, err := store.Open(store.Options{ID: n.who.ID, Addr: n.who.addr, Dir: n.dir.join("raft"), Listener: raft,
 		Dial:   func(ctx context.Context, addr string) (net.Conn, error) { return n.mux.Dial(ctx, mux.Raft, addr) },
-		AddrOf: n.addrOfID, Found: found, LeaderTasks: []store.LeaderTask{n.keepVoters}, Logger: n.log, Metrics: n.tele.Metrics})
+		AddrOf: n.addrOfID, Found: found, LeaderTasks: []store.LeaderTask{n.keepVoters, n.keepRollouts}, Logger: n.log, Metrics: n.tele.Metrics})
 	if err != nil {
 		return err
 	}

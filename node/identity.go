@@ -1,6 +1,7 @@
 package node
 
 import (
+	"context"
 	"crypto/rand"
 	"encoding/hex"
 	"encoding/json"
@@ -29,6 +30,12 @@ type folder struct {
 	lock *flock.Flock
 }
 
+// How long a lock is waited for: one that was killed a moment ago may not be gone yet.
+const (
+	lockLimit = time.Second
+	lockEvery = 20 * time.Millisecond
+)
+
 // openFolder makes and locks the data folder.
 func openFolder(path string) (*folder, error) {
 	if err := os.MkdirAll(path, 0o700); err != nil {
@@ -36,8 +43,10 @@ func openFolder(path string) (*folder, error) {
 	}
 	name := filepath.Join(path, "lock")
 	l := flock.New(name, flock.SetPermissions(0o600))
-	ok, err := l.TryLock()
-	if err != nil {
+	ctx, cancel := context.WithTimeout(context.Background(), lockLimit)
+	defer cancel()
+	ok, err := l.TryLockContext(ctx, lockEvery)
+	if err != nil && !errors.Is(err, context.DeadlineExceeded) {
 		return nil, fmt.Errorf("the data folder %s is not writable: %w; choose another with -data-dir, or run as its owner", path, bare(err))
 	}
 	if !ok {

@@ -50,7 +50,7 @@ func (n *Node) syncListeners(c *spec.Cluster) {
 		if app.Stopped {
 			continue
 		}
-		for _, addr := range slices.Concat(app.Listen, app.Learned) {
+		for _, addr := range slices.Concat(app.Listen, app.Learned, stableListen(c, app)) {
 			key, host, port, ok := keyOf(addr)
 			if !ok {
 				continue
@@ -60,6 +60,12 @@ func (n *Node) syncListeners(c *spec.Cluster) {
 			}
 		}
 	}
+}
+
+// stableListen are the addresses of the release that an open rollout may go back to, and that the other nodes serve.
+func stableListen(c *spec.Cluster, app spec.App) []string {
+	stable, _ := c.Past(app.Name, app.Rollout.Stable)
+	return stable.App.Listen
 }
 
 // keepListeners follows the configuration, and tries again what could not be opened.
@@ -74,6 +80,9 @@ func (n *Node) keepListeners(ctx context.Context) {
 				return
 			}
 			n.syncListeners(c)
+			if c.ID != "" {
+				n.view.kept.dropLeft()
+			}
 		case <-retry.C:
 			if len(n.routes.faults()) > 0 {
 				n.syncListeners(n.store.State())

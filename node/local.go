@@ -25,8 +25,10 @@ func (n *Node) local() api.LocalStatus {
 		byApp[s.App] = append(byApp[s.App], s)
 		out.Workers = append(out.Workers, n.localWorker(s))
 	}
-	apps := n.store.State().Apps
+	c := n.store.State()
+	apps := c.Apps
 	for name, app := range apps {
+		app, _ = c.For(app, n.s.Node)
 		out.Progress[name] = n.progress(app, byApp[name])
 	}
 	for name, app := range apps { // a stopped app has no slot, and is not forgotten
@@ -67,7 +69,7 @@ func (n *Node) localWorker(s supervisor.Status) api.WorkerStatus {
 	return w
 }
 
-// progress is how far this node is with the app's present release.
+// progress is how far this node is with the release that it may run of the app.
 func (n *Node) progress(app spec.App, slots []supervisor.Status) api.NodeProgress {
 	p := api.NodeProgress{Node: n.s.Node, Release: app.Release, State: api.StateWorking}
 	if !app.Stopped {
@@ -81,7 +83,7 @@ func (n *Node) progress(app spec.App, slots []supervisor.Status) api.NodeProgres
 			p.Release = s.Release
 		}
 		if s.Refused == app.Release && s.Refused != 0 || s.Release == app.Release && (s.State == supervisor.StateFailed || s.State == supervisor.StateBackoff) {
-			p.State, p.Error = api.StateFailed, failure(s)
+			p.State, p.Error, p.Tail = api.StateFailed, failure(s), tailOf(s.Tail)
 		}
 	}
 	if p.State == api.StateWorking && p.Ready == p.Want && len(slots) == p.Want {

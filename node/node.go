@@ -21,6 +21,7 @@ import (
 	"meshnode/node/config"
 	"meshnode/node/load"
 	"meshnode/node/supervisor"
+	"meshnode/node/supervisor/keeper"
 	"meshnode/node/supervisor/nodeipc"
 	"meshnode/node/telemetry"
 	"meshnode/store"
@@ -29,10 +30,10 @@ import (
 
 // RunOptions are what Run is told beside the settings.
 type RunOptions struct {
-	Out     io.Writer           // Out gets the few lines that greet an operator.
-	Version string              // Version of the binary.
-	App     *spec.App           // App is put on the cluster once it can be; nil = none.
-	Spawner *supervisor.Spawner // Spawner forks the workers; its Run is the caller's.
+	Out     io.Writer      // Out gets the few lines that greet an operator.
+	Version string         // Version of the binary.
+	App     *spec.App      // App is put on the cluster once it can be; nil = none.
+	Keeper  *keeper.Client // Keeper forks the workers, and keeps what outlives this process.
 }
 
 // Node is one server of the cluster while it runs.
@@ -75,6 +76,7 @@ type view struct {
 	learned  chan learnt
 	reports  chan struct{} // wakes keepReporting
 	exits    exits
+	kept     *keptListeners
 }
 
 // lifecycle ends what was started, in reverse.
@@ -84,6 +86,12 @@ type lifecycle struct {
 	stop    chan error // why the node must end, first one wins
 	closers []closer
 }
+
+// The parts that a node which is replaced by another binary does not close.
+const (
+	partData    = "data path"
+	partWorkers = "workers"
+)
 
 type closer struct {
 	name  string
@@ -157,10 +165,15 @@ func (n *Node) run(ctx context.Context, after *yieldError) (err error) {
 		return err
 	}
 	n.greet()
+	if err := n.o.Keeper.Ready(); err != nil {
+		return fmt.Errorf("tell the keeper that the node serves: %w", err)
+	}
 	select {
 	case <-ctx.Done():
 		err = nil
 	case err = <-n.life.stop:
+	case <-n.o.Keeper.Yield():
+		return n.handOver()
 	}
 	n.drain()
 	return err
@@ -245,12 +258,14 @@ func (n *Node) openSelf(after *yieldError) error {
 
 // openData opens the data path and the supervisor, with no worker yet.
 func (n *Node) openData(context.Context) error {
-	if k := supervisor.KillOrphans(n.who.ID); k > 0 {
-		n.log.Warn("ended processes that a former run of this node left behind", "count", k)
-	}
 	n.bal = balancer.New(balancer.LeastLoad{})
-	n.proxy = proxy.New(proxy.Options{Balancer: n.bal, DialPeer: n.dialForward, Logger: n.log})
-	n.closeLater("data path", n.proxy.Close)
+	kept, err := n.o.Keeper.Kept()
+	if err != nil {
+		return fmt.Errorf("take over from the former run: %w", err)
+	}
+	n.view.kept = newKeptListeners(n.o.Keeper, kept, n.log)
+	n.proxy = proxy.New(proxy.Options{Balancer: n.bal, DialPeer: n.dialForward, Keep: n.view.kept, Logger: n.log})
+	n.closeLater(partData, n.proxy.Close)
 	n.view.reports = make(chan struct{}, 1)
 	n.routes = newRoutes(n)
 	preload := ""
@@ -261,10 +276,13 @@ func (n *Node) openData(context.Context) error {
 		}
 		preload = p
 	}
-	n.sup = supervisor.New(supervisor.Options{Dir: n.dir.path, Node: n.s.Node, NodeID: n.who.ID, Preload: preload, Spawner: n.o.Spawner,
+	n.sup = supervisor.New(supervisor.Options{Dir: n.dir.path, Node: n.s.Node, NodeID: n.who.ID, Preload: preload, Keeper: n.o.Keeper,
 		Router: n.routes, OnExit: n.view.exits.add, Logger: n.log, Metrics: n.tele.Metrics})
-	n.closeLater("workers", n.endWorkers)
+	n.closeLater(partWorkers, n.endWorkers)
 	n.view.sampler = load.NewSampler("/proc", n.pids)
+	if k := supervisor.KillOrphans(n.who.ID, n.sup.Adopt(kept)); k > 0 {
+		n.log.Warn("ended processes that a former run of this node left behind", "count", k)
+	}
 	return nil
 }
 

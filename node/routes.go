@@ -44,6 +44,11 @@ func (r *routes) Route(w supervisor.Worker) {
 		return
 	}
 	r.n.proxy.SetWorker(w.ID, target{w})
+	if w.Adopted && w.Channel != nil {
+		if err := r.n.proxy.Recover(w.App, w.ID, w.PID); err != nil {
+			r.n.log.Warn("connections that a worker has are not counted", "worker", w.ID, "err", err)
+		}
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.ready[w.App] == nil {

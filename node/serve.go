@@ -60,8 +60,8 @@ func (n *Node) putApp(ctx context.Context, app spec.App) {
 			continue
 		}
 		if _, err := (appsBackend{n}).Start(ctx, api.StartRequest{App: app, Replace: true}); err != nil && ctx.Err() == nil {
-			if api.CodeOf(err) == api.CodeNoQuorum {
-				continue // the next change of the configuration comes with a leader
+			if code := api.CodeOf(err); code == api.CodeNoQuorum || code == api.CodeConflict {
+				continue // the next change of the configuration comes with a leader, or ends the rollout of another release
 			}
 			n.end(fmt.Errorf("start %s: %w", app.Name, err))
 		}
@@ -116,7 +116,8 @@ func (n *Node) openSocket(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("open the control socket %s: %w", path, err)
 	}
-	srv := api.NewServer(api.Options{Local: true, Cluster: clusterBackend{n}, Apps: appsBackend{n}, Logs: logsBackend{n}, Logger: n.log, Metrics: n.tele.Metrics})
+	srv := api.NewServer(api.Options{Local: true, Cluster: clusterBackend{n}, Apps: appsBackend{n}, Releases: releasesBackend{n}, Logs: logsBackend{n},
+		Upgrades: upgradeBackend{n}, Logger: n.log, Metrics: n.tele.Metrics})
 	n.closeLater("control socket", srv.Close)
 	n.life.wg.Go(func() {
 		if err := srv.Serve(l); err != nil && ctx.Err() == nil {

@@ -109,7 +109,7 @@ func failedApps(all map[string]api.LocalStatus) []api.Warning {
 
 func (n *Node) appStatus(name string, all map[string]api.LocalStatus) api.AppStatus {
 	app := n.store.State().Apps[name]
-	s := api.AppStatus{App: name, Namespace: app.Namespace, Release: app.Release, Stopped: app.Stopped, Listen: slices.Concat([]string{}, app.Listen, app.Learned)}
+	s := api.AppStatus{App: name, Namespace: app.Namespace, Release: app.Release, Stopped: app.Stopped, Listen: slices.Concat([]string{}, app.Listen, app.Learned), Rollout: n.rolloutOf(app, all)}
 	for _, l := range all {
 		p := l.Progress[name]
 		s.Workers += p.Want
@@ -179,6 +179,9 @@ func (b clusterBackend) Describe(ctx context.Context, app string) (api.Descripti
 	}
 	all := b.n.gather(ctx)
 	d := api.Description{App: b.n.store.State().Apps[app], Status: b.n.appStatus(app, all)}
+	if past, ok := b.n.store.State().Past(app, d.App.Newest); ok && d.App.Newest > d.App.Release {
+		d.Refused = refusalOf(past, d.App.Release)
+	}
 	for _, name := range slices.Sorted(maps.Keys(all)) {
 		l := all[name]
 		w := api.NodeWorkers{Node: name, Progress: l.Progress[app]}
@@ -206,13 +209,18 @@ func (b clusterBackend) Describe(ctx context.Context, app string) (api.Descripti
 
 // Progress implements api.Cluster.
 func (b clusterBackend) Progress(ctx context.Context, app string, release uint64) (api.Progress, error) {
-	out := api.Progress{App: app, Release: release, Done: true}
+	out := api.Progress{App: app, Release: release}
 	state := b.n.store.State()
 	a, wanted := state.Apps[app]
 	since := a.Modified // the change that is waited for; a deletion has left no trace but the configuration's own index
 	if !wanted {
 		since = state.Index
 	}
+	rolling := release != 0 && a.Release == release && a.Rollout.Open()
+	if past, ok := state.Past(app, release); ok && a.Release != release {
+		out.Refused = refusalOf(past, a.Release)
+	}
+	out.Done = !rolling
 	for _, l := range b.n.gather(ctx) {
 		p, ok := l.Progress[app]
 		heard := l.Member.AppliedIndex >= since
@@ -225,6 +233,9 @@ func (b clusterBackend) Progress(ctx context.Context, app string, release uint64
 		}
 		if p.State == api.StateWorking {
 			out.Done = false
+		}
+		if rolling && !slices.Contains(a.Rollout.Nodes, p.Node) {
+			p.State = api.StateWaiting
 		}
 		out.Nodes = append(out.Nodes, p)
 	}

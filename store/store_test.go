@@ -202,6 +202,7 @@ func TestWatchSeesTheLatest(t *testing.T) {
 		if err := follower.WaitIndex(t.Context(), last.Index); err != nil {
 			t.Fatal(err)
 		}
+		synctest.Wait() // the wait may have been told before the watch
 		if got := <-watch; got.Index != last.Index || len(got.Apps) != 4 {
 			t.Errorf("watch has index %d, want %d", got.Index, last.Index)
 		}

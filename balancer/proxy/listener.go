@@ -27,6 +27,8 @@ type listener struct {
 	raw    syscall.RawConn
 	bound  netip.AddrPort
 	ending atomic.Bool
+	left   atomic.Bool   // a successor serves the backlog
+	done   chan struct{} // closed when accept has ended
 	once   sync.Once
 	dry    time.Time // since when connections were refused for want of a target, zero after one that was not; accept's
 }
@@ -44,12 +46,35 @@ func openListener(s *Server, id listenerID, network, addr string) (*listener, er
 	if err != nil {
 		return nil, err
 	}
+	return newListener(s, id, file, ln.Addr().(*net.TCPAddr).AddrPort())
+}
+
+func newListener(s *Server, id listenerID, file *os.File, bound netip.AddrPort) (*listener, error) {
 	raw, err := file.SyscallConn()
 	if err != nil {
 		file.Close()
 		return nil, err
 	}
-	return &listener{s: s, app: id.app, key: id.key, file: file, raw: raw, bound: ln.Addr().(*net.TCPAddr).AddrPort()}, nil
+	return &listener{s: s, app: id.app, key: id.key, file: file, raw: raw, bound: bound, done: make(chan struct{})}, nil
+}
+
+// inheritListener goes on with a listening socket of a former run, whose descriptor it consumes.
+func inheritListener(s *Server, id listenerID, fd int) (*listener, error) {
+	sa, err := unix.Getsockname(fd)
+	if err == nil {
+		err = unix.SetNonblock(fd, true)
+	}
+	if err != nil {
+		unix.Close(fd)
+		return nil, err
+	}
+	return newListener(s, id, os.NewFile(uintptr(fd), "listener"), addrPort(sa))
+}
+
+// number is the listener's descriptor.
+func (l *listener) number() (out int) {
+	_ = l.raw.Control(func(fd uintptr) { out = int(fd) })
+	return out
 }
 
 // duplicate returns the listening socket as a file that the poller can wait on.
@@ -74,8 +99,12 @@ func duplicate(ln *net.TCPListener) (*os.File, error) {
 
 // accept serves until stop. Connections are taken as bare descriptors, without Go's poller: most are passed on to a worker at once.
 func (l *listener) accept() {
+	defer close(l.done)
 	defer l.file.Close()
 	for left := drainBacklog; left > 0; {
+		if l.left.Load() {
+			return
+		}
 		fd, client, err := l.accept4()
 		if l.ending.Load() {
 			left--
@@ -134,7 +163,7 @@ func (l *listener) accept4() (fd int, client netip.AddrPort, err error) {
 		return aerr != unix.EAGAIN
 	}
 	if err = l.raw.Read(try); err != nil {
-		if !l.ending.Load() {
+		if !l.ending.Load() || l.left.Load() {
 			return -1, client, err
 		}
 		if cerr := l.raw.Control(func(lfd uintptr) { try(lfd) }); cerr != nil {

@@ -59,8 +59,20 @@ type Options struct {
 	// DialPeer opens a stream to the node with that name.
 	DialPeer func(ctx context.Context, node string) (net.Conn, error)
 	Logger   hclog.Logger
+	// Keep keeps listening sockets open while no node runs; nil = nobody does.
+	Keep Keep
 	// Relays bounds the connections whose bytes cross this node (count); 0 = by the limit on descriptors.
 	Relays int
+}
+
+// Keep is somebody who outlives this process and keeps listening sockets open meanwhile: what comes in waits in their backlog.
+type Keep interface {
+	// Take returns the socket that was kept for a listener, if there is one. The descriptor is the caller's.
+	Take(app, key string) (fd int, ok bool)
+	// Hold keeps a duplicate of a listener's socket.
+	Hold(app, key string, fd int)
+	// Drop closes the duplicate.
+	Drop(app, key string)
 }
 
 // Server is the data path of one node.
@@ -169,13 +181,16 @@ func (s *Server) Listen(app, key, network, addr string) (netip.AddrPort, error) 
 	if l != nil {
 		return l.bound, nil
 	}
-	l, err := openListener(s, id, network, addr)
+	l, err := s.open(id, network, addr)
 	if err != nil {
 		return netip.AddrPort{}, fmt.Errorf("listen on %s for %s: %w", addr, app, err)
 	}
 	if !s.start(l.accept) {
 		l.file.Close()
 		return netip.AddrPort{}, ErrClosed
+	}
+	if s.o.Keep != nil {
+		s.o.Keep.Hold(app, key, l.number())
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -184,6 +199,20 @@ func (s *Server) Listen(app, key, network, addr string) (netip.AddrPort, error) 
 		l.stop()
 	}
 	return l.bound, nil
+}
+
+// open takes over the listener's socket from a former run of the node, or opens a new one.
+func (s *Server) open(id listenerID, network, addr string) (*listener, error) {
+	if s.o.Keep != nil {
+		if fd, ok := s.o.Keep.Take(id.app, id.key); ok {
+			l, err := inheritListener(s, id, fd)
+			if err == nil {
+				return l, nil
+			}
+			s.log.Warn("a listening socket of a former run cannot be used", "app", id.app, "addr", addr, "err", err)
+		}
+	}
+	return openListener(s, id, network, addr)
 }
 
 // start runs f in a goroutine that Close waits for; false means that the server is closed, and f does not run.
@@ -203,9 +232,33 @@ func (s *Server) Unlisten(app, key string) {
 	defer s.mu.Unlock()
 	for id, l := range s.listeners {
 		if id.app == app && (key == "" || id.key == key) {
-			l.stop()
-			delete(s.listeners, id)
+			s.stopListener(id, l)
 		}
+	}
+}
+
+// stopListener ends a listener for good. The lock is held.
+func (s *Server) stopListener(id listenerID, l *listener) {
+	if s.o.Keep != nil {
+		s.o.Keep.Drop(id.app, id.key) // before its backlog is served: what came in after that would never be
+	}
+	l.stop()
+	delete(s.listeners, id)
+}
+
+// LetGo ends accepting at once, for a successor of this process that has the same sockets: nothing is taken from their backlogs any more.
+// Open connections go on.
+func (s *Server) LetGo() {
+	s.mu.Lock()
+	all := s.listeners
+	s.listeners = make(map[listenerID]*listener)
+	s.mu.Unlock()
+	for _, l := range all {
+		l.left.Store(true)
+		l.stop()
+	}
+	for _, l := range all {
+		<-l.done
 	}
 }
 
@@ -231,8 +284,7 @@ func (s *Server) StopAccepting() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for id, l := range s.listeners {
-		l.stop()
-		delete(s.listeners, id)
+		s.stopListener(id, l)
 	}
 }
 
@@ -253,6 +305,24 @@ func (s *Server) Drained(ctx context.Context) error {
 	}
 	return nil
 }
+
+// Carried blocks until no connection's bytes cross this node any more, or the context ends (then it returns the context's error). Call it
+// after LetGo.
+func (s *Server) Carried(ctx context.Context) error {
+	t := time.NewTicker(drainLook)
+	defer t.Stop()
+	for s.Crossing() > 0 {
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
+// Crossing is the number of connections whose bytes cross this node now (count).
+func (s *Server) Crossing() int { return len(s.relays) }
 
 // Close stops accepting, cuts every connection whose bytes cross this node, and waits until their claims are given back. Sockets that were
 // handed off go on, uncounted. An offer that its worker has not answered ends with the worker: end the workers first.

@@ -217,12 +217,25 @@ func (t *tracker) resync() {
 
 // dump returns the cookies of all TCP sockets in this network namespace.
 func dump() (map[uint64]bool, error) {
+	msgs, err := dumpAll()
+	if err != nil {
+		return nil, err
+	}
+	alive := make(map[uint64]bool, len(msgs))
+	for _, m := range msgs {
+		alive[cookieOf(m)] = true
+	}
+	return alive, nil
+}
+
+// dumpAll returns what the kernel says of all TCP sockets in this network namespace, a struct inet_diag_msg for each.
+func dumpAll() ([][]byte, error) {
 	c, err := netlink.Dial(unix.NETLINK_SOCK_DIAG, nil)
 	if err != nil {
 		return nil, err
 	}
 	defer c.Close()
-	alive := make(map[uint64]bool)
+	var out [][]byte
 	for _, fam := range []byte{unix.AF_INET, unix.AF_INET6} {
 		req := make([]byte, 56) // struct inet_diag_req_v2
 		req[0], req[1] = fam, unix.IPPROTO_TCP
@@ -233,11 +246,11 @@ func dump() (map[uint64]bool, error) {
 		}
 		for _, m := range msgs {
 			if len(m.Data) >= diagMessageSize {
-				alive[cookieOf(m.Data)] = true
+				out = append(out, m.Data)
 			}
 		}
 	}
-	return alive, nil
+	return out, nil
 }
 
 // close ends the tracking; sockets still tracked count as over.

@@ -31,6 +31,7 @@ type outcome struct {
 	Outcome string             `json:"outcome"`
 	Error   string             `json:"error"`
 	Nodes   []api.NodeProgress `json:"nodes"`
+	Refused *api.Refusal       `json:"refused,omitempty"`
 }
 
 func (o outcome) exitCode() int {
@@ -62,6 +63,7 @@ type change struct {
 	do   func(ctx context.Context, client *api.Client, name string) (api.Change, error)
 	done func(o outcome) string // the result in words
 	same string                 // what to do with an app that do found unchanged
+	any  bool                   // it is done when the nodes run what they may, however far a rollout is
 }
 
 // run changes the apps one after the other and reports on each. It goes on after a failure: the apps are independent,
@@ -134,7 +136,7 @@ func (f *changeFlags) one(ctx context.Context, c *console, client *api.Client, n
 		o.Outcome = outcomeOpen
 		return o, nil
 	}
-	return (&waiter{console: c, client: client, limit: f.wait}).wait(ctx, o)
+	return (&waiter{console: c, client: client, limit: f.wait, any: ch.any}).wait(ctx, o)
 }
 
 // changeNamed is the whole of a verb that changes the apps its arguments name. Of an app file, its apps are meant.

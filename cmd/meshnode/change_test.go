@@ -27,6 +27,8 @@ func TestChanges(t *testing.T) {
 		{"scale api +2", "scale api +2", "api: release 3 runs, 8 of 8 workers ready on 1 node\n"},
 		{"scale api -2", "scale api -2", "api: release 3 runs, 8 of 8 workers ready on 1 node\n"},
 		{"scale api MAX", "scale api max", "api: release 3 runs, 8 of 8 workers ready on 1 node\n"},
+		{"rollback api", "rollback api 0", "api: release 3 runs, 8 of 8 workers ready on 1 node\n"},
+		{"rollback api 2", "rollback api 2", "api: release 3 runs, 8 of 8 workers ready on 1 node\n"},
 		{"stop api", "stop api", "api: stopped; start it again with: meshnode start api\n"},
 		{"rm api", "delete api", "api: deleted\n"},
 		{"del -detach api", "delete api", "api: the change is on its way; look with: meshnode describe api\n"},
@@ -195,5 +197,45 @@ func TestTheSameReasonIsSaidOnce(t *testing.T) {
 	_, err := judge(outcome{App: "api", Nodes: []api.NodeProgress{fails("a", "no database"), fails("b", "no file"), fails("c", "no database")}})
 	if want := "api: does not run (a, c: no database; b: no file); look with: meshnode logs api"; err == nil || err.Error() != want {
 		t.Errorf("%v, want %s", err, want)
+	}
+}
+
+func TestRefusedRelease(t *testing.T) {
+	waits := api.NodeProgress{Node: "b", Ready: 2, Want: 2, Release: 2, State: api.StateWaiting}
+	back := api.NodeProgress{Node: "a", Ready: 2, Want: 2, Release: 2, State: api.StateDone}
+	refusal := &api.Refusal{Release: 3, Kept: 2, Node: "a", Reason: "exited with code 1", Tail: []string{"Error: boom", "    at main"}}
+	steps := []api.Progress{
+		{Nodes: []api.NodeProgress{working("a", 1, 2), waits}},
+		{Refused: refusal, Nodes: []api.NodeProgress{working("a", 1, 2)}},
+		{Refused: refusal, Done: true, Nodes: []api.NodeProgress{back}},
+	}
+	term := online(t, &fakeNode{progress: steps})
+	term.expect(t, "reload api", exitRefused, "", strings.Join([]string{
+		"api on a: 1 of 2 workers ready", "api on a: release 2, 1 of 2 workers ready", "api on a: release 2, done, 2 of 2 workers ready",
+		"the last lines of its worker on a:", "  Error: boom", "      at main",
+		"meshnode: api: release 3 is refused, release 2 goes on everywhere (a: exited with code 1)", "",
+	}, "\n"))
+	term = online(t, &fakeNode{progress: steps[2:]})
+	term.run(t, "reload api -json")
+	var got []outcome
+	if err := json.Unmarshal(term.out.Bytes(), &got); err != nil || got[0].Outcome != outcomeRolledBack || cmp.Diff(refusal, got[0].Refused) != "" {
+		t.Errorf("%v %+v", err, got)
+	}
+	// What was there before may not start again: its files are not kept.
+	stuck := api.NodeProgress{Node: "a", Want: 2, Release: 3, State: api.StateFailed, Error: "no file"}
+	_, err := judge(outcome{App: "api", Release: 3, Refused: refusal, Nodes: []api.NodeProgress{stuck}})
+	want := "api: release 3 is refused (a: exited with code 1), and release 2 does not start again (a: no file); look with: meshnode describe api"
+	if err == nil || err.Error() != want {
+		t.Errorf("%v, want %s", err, want)
+	}
+}
+
+func TestScaleDoesNotWaitForARollout(t *testing.T) {
+	f := &fakeNode{progress: []api.Progress{{Done: true, Nodes: []api.NodeProgress{done("a", 2)}}}}
+	term := online(t, f)
+	term.run(t, "scale api 2")
+	term.run(t, "reload api")
+	if d := cmp.Diff([]uint64{0, 3}, f.waited); d != "" {
+		t.Errorf("releases waited for (-want +got):\n%s", d)
 	}
 }

@@ -66,6 +66,12 @@ func (t *target) describe(ctx context.Context, c *console, client *api.Client, a
 func descriptionText(d api.Description) string {
 	var b strings.Builder
 	b.WriteString(d.App.Name + "\n" + specTable(d.App, d.Status))
+	if r := d.Refused; r != nil {
+		fmt.Fprintf(&b, "\nrelease %d was refused, and release %d went on: %s\n", r.Release, r.Kept, strings.TrimPrefix(r.Node+": "+r.Reason, ": "))
+		for _, line := range r.Tail {
+			b.WriteString("    " + line + "\n")
+		}
+	}
 	var workers []api.WorkerStatus
 	for _, n := range d.Nodes {
 		workers = append(workers, n.Workers...)
@@ -102,7 +108,11 @@ func specTable(a spec.App, s api.AppStatus) string {
 		state = "stopped"
 	}
 	row("state", state)
-	row("release", fmt.Sprint(a.Release))
+	release := fmt.Sprint(a.Release)
+	if s.Rollout != nil {
+		release = fmt.Sprintf("%d, in the place of %d: %s", a.Release, s.Rollout.Stable, rolloutText(*s.Rollout))
+	}
+	row("release", release)
 	row("command", commandText(a.Command))
 	row("folder", a.Dir)
 	row("mode", string(a.Mode))

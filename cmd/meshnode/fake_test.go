@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"flag"
+	"fmt"
 	"net"
 	"os"
 	"path/filepath"
@@ -49,7 +50,9 @@ type fakeNode struct {
 	progress []api.Progress // one per look, the last one again and again
 	looks    int
 	lines    []api.LogLine
-	fail     error // answer of every change
+	releases []api.Release
+	waited   []uint64 // releases whose progress was asked for
+	fail     error    // answer of every change
 	asked    []string
 	started  []api.StartRequest
 	left     func() // called when the node is told to leave
@@ -88,6 +91,7 @@ func (f *fakeNode) Describe(_ context.Context, app string) (api.Description, err
 func (f *fakeNode) Progress(_ context.Context, app string, release uint64) (api.Progress, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.waited = append(f.waited, release)
 	if f.looked != nil {
 		f.looked()
 	}
@@ -136,6 +140,17 @@ func (f *fakeNode) Scale(_ context.Context, name, workers string) (api.Change, e
 	return f.change(name, "scale", name, workers)
 }
 
+func (f *fakeNode) Releases(_ context.Context, app string) ([]api.Release, error) {
+	if _, ok := f.apps[app]; !ok {
+		return nil, api.Errorf(api.CodeNotFound, "", "there is no app %q; did you mean api?", app)
+	}
+	return f.releases, nil
+}
+
+func (f *fakeNode) Rollback(_ context.Context, app string, release uint64) (api.Change, error) {
+	return f.change(app, fmt.Sprintf("rollback %s %d", app, release))
+}
+
 func (f *fakeNode) Logs(ctx context.Context, q api.LogQuery, emit func(api.LogLine) error) error {
 	for _, line := range f.lines {
 		if q.Stream != "" && line.Stream != q.Stream || q.App != "" && line.App != q.App {
@@ -177,7 +192,7 @@ func online(t *testing.T, f *fakeNode) *terminal {
 	if err != nil {
 		t.Fatal(err)
 	}
-	term.server = api.NewServer(api.Options{Cluster: f, Apps: f, Logs: f, Local: true})
+	term.server = api.NewServer(api.Options{Cluster: f, Apps: f, Releases: f, Logs: f, Local: true})
 	term.served = make(chan error, 1)
 	go func() { term.served <- term.server.Serve(l) }()
 	t.Cleanup(func() {

@@ -311,7 +311,7 @@ func TestSmallVerbs(t *testing.T) {
 	term.run(t, "list -json mailer")
 	plain := term.out.String()
 	term.expect(t, "jlist mailer", exitDone, plain, "")
-	for _, word := range []string{"save", "resurrect", "update"} {
+	for _, word := range []string{"save", "resurrect"} {
 		if term.run(t, word); term.out.Len() == 0 || term.errs.Len() > 0 {
 			t.Errorf("%s: %s%s", word, term.out, term.errs)
 		}
@@ -349,6 +349,7 @@ func TestRunFile(t *testing.T) {
 	}
 	term.expect(t, "run eco.json -only api", exitDone, "", "")
 	term.expect(t, "run eco.json", exitFailed, "", "meshnode: eco.json holds 2 apps; pick one with -only, or run the node and then: meshnode start eco.json\nsee: meshnode help run\n")
+	term.expect(t, "run -", exitFailed, "", "meshnode: run reads its app anew when the node is started again; name a file\nsee: meshnode help run\n")
 	if d := cmp.Diff([]string{"api"}, ran); d != "" {
 		t.Error(d)
 	}

@@ -52,6 +52,12 @@ func example() *fakeNode {
 			"mailer": {App: spec.App{Name: "mailer", Namespace: "batch", Command: []string{"/usr/bin/mailer"}, Dir: "/", Stopped: true, Standing: spec.Standing{Release: 1}, WaitReady: true,
 				Process: spec.Process{User: "mail"}, Care: spec.Care{Restart: spec.Restart{Cron: "0 4 * * *", MaxMemory: 300 << 20}}}.WithDefaults()},
 		},
+		releases: []api.Release{
+			{Release: 4, Since: at, State: api.ReleaseRollingOut, Command: app.Command, Changed: []string{"command", "env.A", "env.B", "env.C", "env.D"}, Rollout: &api.Rollout{Stable: 3, Node: "web-2", Done: 1, Nodes: 3}},
+			{Release: 3, Since: at, State: api.ReleaseServing, Command: app.Command, Changed: []string{"env.A"}, Same: 1},
+			{Release: 2, State: api.ReleaseRefused, Command: app.Command, Refusal: &api.Refusal{Release: 2, Kept: 1, Node: "web-2", Reason: "exited with code 1", Tail: []string{"Error: boom"}}},
+			{Release: 1, State: api.ReleaseFormer, Command: app.Command},
+		},
 		lines: []api.LogLine{
 			{Time: at, Node: "web-1", App: "api", Worker: "2", Stream: api.StreamOut, Text: "listening <3000>"},
 			{Time: at, Node: "web-2", App: "mailer", Worker: "0", Stream: api.StreamErr, Text: "trouble"},
@@ -64,6 +70,7 @@ func TestScreens(t *testing.T) {
 	for name, line := range map[string]string{
 		"status": "status", "status-node": "status -node web-3", "list": "list", "list-app": "ps mailer", "members": "members",
 		"describe": "describe api", "describe-all": "show all", "logs": "logs", "list-json": "ls -json -node web-2", "members-json": "members -json -node web-3",
+		"releases": "releases api",
 	} {
 		t.Run(name, func(t *testing.T) {
 			if code := term.run(t, line); code != exitDone || term.errs.Len() > 0 {
@@ -149,5 +156,25 @@ func TestHuman(t *testing.T) {
 		if c.got != c.want {
 			t.Errorf("got %q, want %q", c.got, c.want)
 		}
+	}
+}
+
+func TestRolloutOnTheScreens(t *testing.T) {
+	f := example()
+	f.status.Apps[0].Rollout = &api.Rollout{Stable: 3, Node: "web-2", Done: 1, Nodes: 3}
+	d := f.apps["api"]
+	d.Status.Rollout = f.status.Apps[0].Rollout
+	f.apps["api"] = d
+	term := online(t, f)
+	if term.run(t, "status"); !strings.Contains(term.out.String(), "\napi: release 3 -> 4, at web-2, 1 of 3 nodes done\n") {
+		t.Errorf("status:\n%s", term.out)
+	}
+	if term.run(t, "describe api"); !strings.Contains(term.out.String(), "4, in the place of 3: at web-2, 1 of 3 nodes done\n") {
+		t.Errorf("describe:\n%s", term.out)
+	}
+	d.Status.Rollout, d.Refused = nil, &api.Refusal{Release: 5, Kept: 4, Node: "web-2", Reason: "exited with code 1", Tail: []string{"Error: boom"}}
+	f.apps["api"] = d
+	if term.run(t, "describe api"); !strings.Contains(term.out.String(), "release 5 was refused, and release 4 went on: web-2: exited with code 1\n    Error: boom\n") {
+		t.Errorf("describe:\n%s", term.out)
 	}
 }

@@ -3,13 +3,12 @@ package main
 import (
 	"context"
 	"flag"
-	"slices"
 )
 
 // wordVerb is a word of PM2's that has nothing to do here. It says why, and what does it in its place.
-func wordVerb(name, alias, brief, says string) verb {
+func wordVerb(name, brief, says string) verb {
 	return verb{
-		name: name, aliases: slices.DeleteFunc([]string{alias}, func(a string) bool { return a == "" }), brief: brief, examples: []string{"meshnode " + name},
+		name: name, brief: brief, examples: []string{"meshnode " + name},
 		declare: func(*flag.FlagSet) action {
 			return func(_ context.Context, c *console, in input) error {
 				if err := in.noArgs(); err != nil {
@@ -22,15 +21,11 @@ func wordVerb(name, alias, brief, says string) verb {
 }
 
 func saveVerb() verb {
-	return wordVerb("save", "dump", "PM2's: nothing to do here, all is saved already",
+	return wordVerb("save", "PM2's: nothing to do here, all is saved already",
 		"everything is saved already: the cluster keeps its apps on the disks of its servers, also over a reboot")
 }
 
 func resurrectVerb() verb {
-	return wordVerb("resurrect", "", "PM2's: nothing to do here, apps come back with the node",
+	return wordVerb("resurrect", "PM2's: nothing to do here, apps come back with the node",
 		"nothing to do: apps come back by themselves when the node starts; to have it start with the server: meshnode startup")
-}
-
-func updateVerb() verb {
-	return wordVerb("update", "updatePM2", "PM2's: see upgrade", "to put a new meshnode in the place of the running one: meshnode upgrade <binary>")
 }

@@ -11,8 +11,9 @@ func reloadVerb() verb {
 	return verb{
 		name: "reload", aliases: []string{"startOrReload", "startOrGracefulReload", "gracefulReload"}, args: "<app|namespace|/regex/|file>...|all", brief: "replace an app's workers one by one, without losing a connection",
 		more: []string{
-			"A worker is taken out of the routing before it is told to stop. If the new ones do not get",
-			"ready, the old ones stay and the exit code is 2.",
+			"One server after the other, and on each one worker after the other. A worker is taken out of",
+			"the routing before it is told to stop. If a new one does not get ready, on whichever server,",
+			"the release is refused: all servers keep the old one or go back to it; the exit code is 2.",
 			"Of an app file, its apps become what the file says, and those that have not changed are",
 			"reloaded all the same: the way to deploy.",
 		},

@@ -25,6 +25,9 @@ func runVerb() verb {
 				default:
 					return usagef("%q is one argument too many; arguments for the app stand behind --", in.args[1])
 				}
+				if in.args[0] == "-" {
+					return usagef("run reads its app anew when the node is started again; name a file")
+				}
 				if isFile(in.args[0]) {
 					apps, err := f.load(ctx, c, in)
 					if err == nil && len(apps) != 1 {

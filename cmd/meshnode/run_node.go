@@ -2,22 +2,31 @@ package main
 
 import (
 	"context"
+	"fmt"
+	"os"
 
 	"meshnode/node"
 	"meshnode/node/config"
-	"meshnode/node/supervisor"
+	"meshnode/node/supervisor/keeper"
+	"meshnode/node/telemetry"
 )
 
-// runNode runs the node until ctx ends. The calling goroutine must be locked to the main thread: workers are forked on it.
+// runNode runs the node until ctx ends. The process that was started becomes the node's keeper, and runs the node as a child: this same
+// program with the same arguments. The caller is locked to the main thread, on which the keeper forks.
 func runNode(ctx context.Context, s config.Settings, o nodeOptions) error {
-	spawner := supervisor.NewSpawner()
-	done := make(chan error, 1)
-	go func() {
-		defer spawner.Close()
-		done <- node.Run(ctx, s, node.RunOptions{Out: o.out, Version: o.version, App: o.app, Spawner: spawner})
-	}()
-	spawner.Run()
-	return <-done
+	if env := os.Environ(); !keeper.IsNode(env) {
+		log := telemetry.NewLogger(os.Stderr, s.LogLevel, s.LogJSON)
+		if code := keeper.Main(ctx, keeper.Options{Args: os.Args, Env: env, Logger: log}); code != exitDone {
+			return quiet{code}
+		}
+		return nil
+	}
+	client, err := keeper.Connect(os.Environ())
+	if err != nil {
+		return fmt.Errorf("reach the node's keeper: %w", err)
+	}
+	defer client.Close()
+	return node.Run(ctx, s, node.RunOptions{Out: o.out, Version: o.version, App: o.app, Keeper: client})
 }
 
 // newKey returns a new cluster key in its text form.

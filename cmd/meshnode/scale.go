@@ -31,6 +31,7 @@ func scaleVerb() verb {
 						return client.Scale(ctx, name, workers)
 					},
 					done: running,
+					any:  true,
 				})(ctx, c, input{args: args[:1]})
 			}
 		},

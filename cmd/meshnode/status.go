@@ -90,6 +90,11 @@ func statusText(s api.Status) string {
 		b.WriteString("\n" + noApps + "\n")
 	} else {
 		b.WriteString("\n" + appsTable(s.Apps))
+		for _, a := range s.Apps {
+			if a.Rollout != nil {
+				fmt.Fprintf(&b, "%s: release %d -> %d, %s\n", a.App, a.Rollout.Stable, a.Release, rolloutText(*a.Rollout))
+			}
+		}
 	}
 	for i, w := range s.Warnings {
 		if i == 0 {

@@ -37,9 +37,9 @@ type input struct {
 func verbs() []verb {
 	return []verb{
 		runVerb(), startVerb(), listVerb(), statusVerb(), describeVerb(), logsVerb(), reloadVerb(), restartVerb(),
-		scaleVerb(), stopVerb(), deleteVerb(), envVerb(), pidVerb(), initVerb(), validateVerb(), planVerb(), applyVerb(),
-		startupVerb(), unstartupVerb(), membersVerb(), leaveVerb(), keygenVerb(), versionVerb(), helpVerb(),
-		killVerb(), jlistVerb(), saveVerb(), resurrectVerb(), updateVerb(),
+		releasesVerb(), rollbackVerb(), scaleVerb(), stopVerb(), deleteVerb(), envVerb(), pidVerb(),
+		initVerb(), validateVerb(), planVerb(), applyVerb(), startupVerb(), unstartupVerb(), membersVerb(), leaveVerb(), upgradeVerb(),
+		keygenVerb(), versionVerb(), helpVerb(), killVerb(), jlistVerb(), saveVerb(), resurrectVerb(),
 	}
 }
 

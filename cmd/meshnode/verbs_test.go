@@ -70,6 +70,10 @@ func TestMistakes(t *testing.T) {
 		"status x":       "meshnode: \"x\" is one argument too many\nsee: meshnode help status\n",
 		"leave now":      "meshnode: \"now\" is one argument too many\nsee: meshnode help leave\n",
 		"reload":         "meshnode: which app? give its name, or all\nsee: meshnode help reload\n",
+		"rollback":       "meshnode: give an app and, if you like, a release: meshnode rollback api 3\nsee: meshnode help rollback\n",
+		"rollback all":   "meshnode: name the app: releases are counted for each by itself\nsee: meshnode help rollback\n",
+		"rollback api x": "meshnode: \"x\" is no number of a release; see: meshnode releases api\nsee: meshnode help rollback\n",
+		"releases":       "meshnode: which app? give its name\nsee: meshnode help releases\n",
 		"scale api":      "meshnode: give an app and a number of workers: meshnode scale api 4\nsee: meshnode help scale\n",
 		"scale api four": "meshnode: \"four\" is no number of workers; give one like 4, +2, -2 or max\nsee: meshnode help scale\n",
 		"scale api 0":    "meshnode: an app with 0 workers is a stopped one: meshnode stop\nsee: meshnode help scale\n",
@@ -90,7 +94,7 @@ func TestNoNode(t *testing.T) {
 	term.touch(t, "server.js", "bin/node*")
 	none := "meshnode: no node is running here (no socket at " + socket + "); start one with: meshnode\n"
 	for _, line := range []string{
-		"list", "status", "members", "describe api", "logs", "reload api", "restart all", "stop api", "delete api", "scale api 2", "leave",
+		"list", "status", "members", "describe api", "logs", "reload api", "restart all", "stop api", "delete api", "scale api 2", "leave", "releases api", "rollback api",
 		"start server.js", "start missing.js", "start api", "list -json",
 	} {
 		term.expect(t, line, exitFailed, "", none)

@@ -18,6 +18,7 @@ type waiter struct {
 	*console
 	client *api.Client
 	limit  time.Duration
+	any    bool              // see change
 	shown  map[string]string // by node: the last line shown
 }
 
@@ -35,8 +36,9 @@ func (w *waiter) wait(ctx context.Context, o outcome) (outcome, error) {
 		case err == nil:
 			answered = time.Now()
 			w.show(p)
-			o.Nodes = append([]api.NodeProgress{}, p.Nodes...)
+			o.Nodes, o.Refused = append([]api.NodeProgress{}, p.Nodes...), p.Refused
 			if p.Done {
+				w.showTail(o.Refused)
 				return judge(o)
 			}
 		case bounded.Err() != nil: // told below
@@ -54,7 +56,11 @@ func (w *waiter) wait(ctx context.Context, o outcome) (outcome, error) {
 func (w *waiter) ask(ctx context.Context, o outcome) (api.Progress, error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	return w.client.Progress(ctx, o.App, o.Release)
+	release := o.Release
+	if w.any {
+		release = 0
+	}
+	return w.client.Progress(ctx, o.App, release)
 }
 
 // isFinal reports whether asking again is of no use.
@@ -81,11 +87,28 @@ func (w *waiter) lost(o outcome, err error) (outcome, error) {
 // show prints a line for every node whose state has changed.
 func (w *waiter) show(p api.Progress) {
 	for _, n := range p.Nodes {
+		if n.State == api.StateWaiting {
+			continue
+		}
 		line := progressLine(n)
+		if p.Refused != nil {
+			line = fmt.Sprintf("release %d, %s", p.Refused.Kept, line)
+		}
 		if w.shown[n.Node] != line {
 			w.shown[n.Node] = line
 			w.say("%s on %s: %s", p.App, n.Node, line)
 		}
+	}
+}
+
+// showTail prints the last output of the worker that a release was refused for.
+func (w *waiter) showTail(r *api.Refusal) {
+	if r == nil || len(r.Tail) == 0 {
+		return
+	}
+	w.say("the last lines of its worker on %s:", r.Node)
+	for _, line := range r.Tail {
+		w.say("  %s", line)
 	}
 }
 
@@ -94,6 +117,8 @@ func progressLine(n api.NodeProgress) string {
 	switch {
 	case n.State == api.StateFailed:
 		return "failed: " + orUnknown(n.Error)
+	case n.State == api.StateWaiting:
+		return "waits for its turn"
 	case n.State == api.StateDone && n.Want == 0:
 		return "done, no worker runs"
 	case n.State == api.StateDone:
@@ -134,6 +159,8 @@ func judge(o outcome) (outcome, error) {
 		reasons[i] = strings.Join(nodes[why], ", ") + ": " + why
 	}
 	switch {
+	case o.Refused != nil:
+		return refused(o, reasons)
 	case len(reasons) == 0:
 		o.Outcome = outcomeDone
 		return o, nil
@@ -144,6 +171,21 @@ func judge(o outcome) (outcome, error) {
 		o.Outcome = outcomeFailed
 		return o, errors.New(o.App + ": does not run (" + strings.Join(reasons, "; ") + "); look with: meshnode logs " + o.App)
 	}
+}
+
+// refused is the outcome of a release that was rolled back everywhere; failing says where that did not work either.
+func refused(o outcome, failing []string) (outcome, error) {
+	o.Outcome = outcomeRolledBack
+	why := o.Refused.Reason
+	if o.Refused.Node != "" {
+		why = o.Refused.Node + ": " + why
+	}
+	text := fmt.Sprintf("%s: release %d is refused, release %d goes on everywhere (%s)", o.App, o.Refused.Release, o.Refused.Kept, why)
+	if len(failing) > 0 {
+		text = fmt.Sprintf("%s: release %d is refused (%s), and release %d does not start again (%s); look with: meshnode describe %s",
+			o.App, o.Refused.Release, why, o.Refused.Kept, strings.Join(failing, "; "), o.App)
+	}
+	return o, errors.New(text)
 }
 
 // running is the result of a change after which the app runs.

@@ -14,6 +14,7 @@ var moduleRules = []rule{{"modules", checkModules}, {"versions", checkVersions}}
 var modules = map[string]string{
 	"github.com/DeRuina/timberjack":       "files of workers' output that turn over at a size, safe for many writers",
 	"github.com/armon/go-metrics":         "metrics, as the owner asked",
+	"github.com/coreos/go-systemd/v22":    "systemd's protocol for readiness and watchdog",
 	"github.com/gofrs/flock":              "a lock that dies with its process",
 	"github.com/google/go-cmp":            "tests: readable differences",
 	"github.com/google/renameio/v2":       "files replaced whole, also over a power cut",

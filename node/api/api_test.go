@@ -48,6 +48,8 @@ func TestOperatorRoutes(t *testing.T) {
 		{"stop api", changed, func() (any, error) { return client.Stop(ctx, "api") }},
 		{"delete api", changed, func() (any, error) { return client.Delete(ctx, "api") }},
 		{"scale api +1", changed, func() (any, error) { return client.Scale(ctx, "api", "+1") }},
+		{"releases api", []Release{{Release: 3, State: ReleaseServing, Changed: []string{}}}, func() (any, error) { return client.Releases(ctx, "api") }},
+		{Change{App: "api", Release: 2}, changed, func() (any, error) { return client.Rollback(ctx, "api", 2) }},
 		{"leave", nil, func() (any, error) { return nil, client.Leave(ctx) }},
 	} {
 		got, err := c.call()

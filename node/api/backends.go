@@ -14,7 +14,8 @@ type Cluster interface {
 	Workers(ctx context.Context, app string) ([]WorkerStatus, error)
 	// Describe returns everything about app.
 	Describe(ctx context.Context, app string) (Description, error)
-	// Progress returns how far the nodes are with release of app, and at once. An app that does not exist any more is
+	// Progress returns how far the nodes are with release of app, and at once; 0 stands for what each is to run now, rolled
+	// out or not. An app that does not exist any more is
 	// done where none of its workers is left, and is no error. A node that has not yet applied the configuration index of
 	// the asked node is still working, so that what Apps has just committed is never called done too early.
 	Progress(ctx context.Context, app string, release uint64) (Progress, error)
@@ -54,4 +55,12 @@ type Peer interface {
 	LocalStatus(ctx context.Context) (LocalStatus, error)
 	// LocalLogs is Logs for this node's own workers.
 	LocalLogs(ctx context.Context, query LogQuery, emit func(LogLine) error) error
+}
+
+// Upgrades replaces the node's own binary.
+type Upgrades interface {
+	// Upgrade starts the binary at path beside this node, which lets go when that is able to take over.
+	Upgrade(ctx context.Context, path string) (Upgrade, error)
+	// Outcome tells how the last one went.
+	Outcome(ctx context.Context) (Upgrade, error)
 }

@@ -59,7 +59,7 @@ func (c *Client) Describe(ctx context.Context, app string) (Description, error) 
 	return get[Description](ctx, c, appPath(app), nil)
 }
 
-// Progress asks how far the nodes are with a release of app.
+// Progress asks how far the nodes are with a release of app; 0 = with what each is to run now, rolled out or not.
 func (c *Client) Progress(ctx context.Context, app string, release uint64) (Progress, error) {
 	return get[Progress](ctx, c, appPath(app)+"/progress", url.Values{"release": {strconv.FormatUint(release, 10)}})
 }
@@ -100,6 +100,16 @@ func (c *Client) Scale(ctx context.Context, name, workers string) (Change, error
 // error as it is.
 func (c *Client) Logs(ctx context.Context, query LogQuery, emit func(LogLine) error) error {
 	return c.lines(ctx, "/v1/logs", query, emit)
+}
+
+// Upgrade has the node replaced by the binary at path, which the node's server has.
+func (c *Client) Upgrade(ctx context.Context, path string) (Upgrade, error) {
+	return post[Upgrade](ctx, c, "/v1/upgrade", upgradeRequest{Path: path})
+}
+
+// UpgradeOutcome tells how the last upgrade went.
+func (c *Client) UpgradeOutcome(ctx context.Context) (Upgrade, error) {
+	return get[Upgrade](ctx, c, "/v1/upgrade", nil)
 }
 
 func appPath(app string) string { return "/v1/apps/" + url.PathEscape(app) }

@@ -10,9 +10,10 @@ import (
 type Description struct {
 	App       spec.App      `json:"app"`
 	Status    AppStatus     `json:"status"`
-	Nodes     []NodeWorkers `json:"nodes"`     // sorted by node
-	Exits     []Exit        `json:"exits"`     // the last ones over all nodes, newest first
-	Listeners []Listener    `json:"listeners"` // sorted by node, then address
+	Nodes     []NodeWorkers `json:"nodes"`             // sorted by node
+	Refused   *Refusal      `json:"refused,omitempty"` // of the newest release, if that is not the present one
+	Exits     []Exit        `json:"exits"`             // the last ones over all nodes, newest first
+	Listeners []Listener    `json:"listeners"`         // sorted by node, then address
 }
 
 // NodeWorkers are the workers of an app on one node.

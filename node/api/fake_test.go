@@ -73,6 +73,14 @@ func (f *fake) Scale(ctx context.Context, name, workers string) (Change, error) 
 	return f.change(ctx, "scale "+name+" "+workers)
 }
 
+func (f *fake) Releases(ctx context.Context, app string) ([]Release, error) {
+	return []Release{{Release: 3, State: ReleaseServing}}, f.note(ctx, "releases "+app)
+}
+
+func (f *fake) Rollback(ctx context.Context, app string, release uint64) (Change, error) {
+	return f.change(ctx, Change{App: app, Release: release})
+}
+
 func (f *fake) Logs(ctx context.Context, q LogQuery, emit func(LogLine) error) error {
 	f.asked <- q
 	for _, line := range f.lines {
@@ -111,7 +119,7 @@ func serve(t *testing.T, f *fake, local bool) (*Server, *Client, string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := NewServer(Options{Cluster: f, Apps: f, Logs: f, Peer: f, Local: local})
+	s := NewServer(Options{Cluster: f, Apps: f, Releases: f, Logs: f, Peer: f, Local: local})
 	served := make(chan error, 1)
 	go func() { served <- s.Serve(l) }()
 	client := NewClient(func(ctx context.Context) (net.Conn, error) {

@@ -41,7 +41,8 @@ type AppStatus struct {
 	Ready       int      `json:"ready"`   // ready now, over all nodes
 	Restarts    uint64   `json:"restarts"`
 	Connections int      `json:"connections"`
-	Stopped     bool     `json:"stopped"` // the operator stopped it
+	Stopped     bool     `json:"stopped"`           // the operator stopped it
+	Rollout     *Rollout `json:"rollout,omitempty"` // nil = all nodes have the release
 }
 
 // Warning is something the operator should act on.
@@ -79,24 +80,27 @@ const (
 	StateWorking = "working"
 	StateDone    = "done"
 	StateFailed  = "failed"
+	StateWaiting = "waiting" // its turn in the rollout has not come: it goes on with the release before
 )
 
 // Progress tells how far a change of an app has come.
 type Progress struct {
 	App     string         `json:"app"`
-	Release uint64         `json:"release"` // release that was asked about
-	Done    bool           `json:"done"`    // no node is working on it any more, whatever came out
-	Nodes   []NodeProgress `json:"nodes"`   // sorted by node
+	Release uint64         `json:"release"`           // release that was asked about
+	Done    bool           `json:"done"`              // no node is working on it any more, whatever came out
+	Nodes   []NodeProgress `json:"nodes"`             // sorted by node
+	Refused *Refusal       `json:"refused,omitempty"` // the release was refused everywhere; nil = it was not
 }
 
 // NodeProgress is one node's part of a change.
 type NodeProgress struct {
-	Node    string `json:"node"`
-	Ready   int    `json:"ready"`   // workers of the wanted release that are ready
-	Want    int    `json:"want"`    // workers this node should have
-	Release uint64 `json:"release"` // release this node serves now; older than asked = the old one is kept
-	State   string `json:"state"`   // StateWorking, StateDone or StateFailed
-	Error   string `json:"error"`   // why it failed, else empty
+	Node    string   `json:"node"`
+	Ready   int      `json:"ready"`          // workers of the wanted release that are ready
+	Want    int      `json:"want"`           // workers this node should have
+	Release uint64   `json:"release"`        // release this node serves now; older than asked = the old one is kept
+	State   string   `json:"state"`          // StateWorking, StateDone, StateFailed or StateWaiting
+	Error   string   `json:"error"`          // why it failed, else empty
+	Tail    []string `json:"tail,omitempty"` // last output of the worker that failed
 }
 
 // LogLine is one line of a worker's output.
@@ -122,4 +126,12 @@ type LogQuery struct {
 	Lines  int    // at most so many of the past, over all; 0 = none
 	Follow bool   // go on with new lines until the client leaves
 	Stream string // StreamOut, StreamErr, or empty for both
+}
+
+// Upgrade is how the replacement of a node's binary goes.
+type Upgrade struct {
+	Path    string `json:"path"`    // of the binary; empty = there was none
+	Version string `json:"version"` // of the binary that answers, or while it has not taken over, of the new one
+	Running bool   `json:"running"` // it is not over
+	Error   string `json:"error"`   // why the former binary goes on, else empty
 }

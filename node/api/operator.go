@@ -13,6 +13,10 @@ type reloadRequest struct {
 	Order spec.Order `json:"order"`
 }
 
+type upgradeRequest struct {
+	Path string `json:"path"`
+}
+
 type scaleRequest struct {
 	Workers string `json:"workers"`
 }
@@ -43,7 +47,16 @@ func (s *Server) operatorRoutes(mux *http.ServeMux, o Options) {
 	s.handle(mux, "POST /v1/leave", func(ctx context.Context, _ call) (any, error) {
 		return nil, o.Cluster.Leave(ctx)
 	})
+	s.handle(mux, "POST /v1/upgrade", func(ctx context.Context, c call) (any, error) {
+		var request upgradeRequest
+		if err := c.decode(&request, true); err != nil {
+			return nil, err
+		}
+		return o.Upgrades.Upgrade(ctx, request.Path)
+	})
+	s.handle(mux, "GET /v1/upgrade", func(ctx context.Context, _ call) (any, error) { return o.Upgrades.Outcome(ctx) })
 	s.changeRoutes(mux, o.Apps)
+	s.releaseRoutes(mux, o.Releases)
 	s.stream(mux, "GET /v1/logs", o.Logs.Logs)
 }
 

@@ -28,15 +28,17 @@ const (
 	sameVersion = "use the same version of meshnode on both ends"
 )
 
-// Options are what a Server needs. A server for the operator needs Cluster, Apps and Logs; one for peers needs Peer.
+// Options are what a Server needs. A server for the operator needs Cluster, Apps, Releases and Logs; one for peers needs Peer.
 type Options struct {
-	Cluster Cluster
-	Apps    Apps
-	Logs    Logs
-	Peer    Peer
-	Logger  hclog.Logger     // nil = silent
-	Metrics *metrics.Metrics // nil = none
-	Local   bool             // true = operator's routes, false = peers' routes
+	Cluster  Cluster
+	Apps     Apps
+	Releases Releases
+	Logs     Logs
+	Upgrades Upgrades
+	Peer     Peer
+	Logger   hclog.Logger     // nil = silent
+	Metrics  *metrics.Metrics // nil = none
+	Local    bool             // true = operator's routes, false = peers' routes
 }
 
 // Server serves one side of the control API. Use NewServer, then Serve in a goroutine of the caller's, then Close.

@@ -108,6 +108,9 @@ func rollout(w Want, slots []Have) []Step {
 			return nil
 		case h.Replacing == w.Release:
 			busy = true
+		case h.Release == w.Release && h.Replacing != 0: // the release that its successor is of was taken back
+			steps = append(steps, Step{Replace, w.App, h.Slot})
+			busy = true
 		case h.Release == w.Release:
 			busy = busy || !h.Ready
 		case !h.Ready || h.Replacing != 0:

@@ -44,6 +44,8 @@ func TestPlan(t *testing.T) {
 		"down slots at once":                    {two, []Have{with(slot(0, 1), down), with(slot(1, 1), down)}, []Step{{Replace, "a", 0}, {Replace, "a", 1}}},
 		"down ones first":                       {two, []Have{slot(0, 1), with(slot(1, 1), down)}, []Step{{Replace, "a", 1}}},
 		"outdated replacement":                  {[]Want{{App: "a", Workers: 2, Release: 3}}, []Have{with(slot(0, 1), replacing(2)), slot(1, 1)}, []Step{{Replace, "a", 0}}},
+		"a release that was taken back":         {two, []Have{with(slot(0, 2), replacing(3)), slot(1, 1)}, []Step{{Replace, "a", 0}}},
+		"it is on its way back":                 {two, []Have{with(slot(0, 2), replacing(2)), slot(1, 1)}, nil},
 		"refused ends the rollout":              {two, []Have{with(slot(0, 1), refused(2)), slot(1, 1)}, nil},
 		"refused, also for a slot that is down": {two, []Have{with(slot(0, 1), down), with(slot(1, 1), refused(2))}, nil},
 		"refused, halfway":                      {two, []Have{slot(0, 2), with(slot(1, 1), refused(2))}, nil},

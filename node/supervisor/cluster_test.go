@@ -65,7 +65,7 @@ func TestNodeDisconnectsByItself(t *testing.T) {
 	s := b.node(1, `
 		require('net').createServer().listen(3000);
 		process.on('SIGUSR2', () => { require('cluster').worker.disconnect(); setInterval(() => {}, 1000); });`)
-	s.DrainTimeout, s.KillTimeout = 300*time.Millisecond, 0
+	s.Times.Drain, s.Times.Kill = 300*time.Millisecond, 0
 	b.start(s, StartFirst)
 	st := b.ready(1)
 	if err := syscall.Kill(st.PID, syscall.SIGUSR2); err != nil {

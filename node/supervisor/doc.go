@@ -9,13 +9,14 @@
 // no delay to tune.
 //
 // Concurrency: each slot (one place for a worker of an app) is one goroutine that owns its processes; all others send it commands and
-// read published snapshots. Processes are forked on the thread that runs Spawner.Run, because the kernel ties a child's
-// parent-death signal to the thread that forked it, not to the process.
+// read published snapshots. Processes are forked by the keeper, a process of its own, which outlives the node: a worker lives on when
+// the node dies or is replaced, and is taken over by the next.
 //
 // Errors: Start errors come back through Status, as a worker that failed; nothing here ends the node.
 //
-// Read supervisor.go (slots by app), spec.go (what a worker is started with), slot.go (one slot's life), retire.go (how a worker is
-// ended), process.go and environ.go (how one process is started), watch.go (its life and end), spawner.go, notify.go (when it is ready),
-// backoff.go, output.go and lines.go (what it writes), orphans.go and reaper.go (what was left behind), cores.go (how many workers fit), metrics.go,
-// evaluate.go (programs that are no workers).
+// Read supervisor.go (slots by app), spec.go (what a worker is started with), slot.go and turns.go (one slot's life), retire.go (how a
+// worker is ended), process.go, baggage.go and environ.go (how one process is started), watch.go (its life and end), adopt.go (taking
+// over, handing over), notify.go (when it is ready), backoff.go, output.go and lines.go (what it writes), orphans.go (what was left
+// behind), cores.go (how many workers fit), version.go, metrics.go, evaluate.go (programs that are no
+// workers).
 package supervisor

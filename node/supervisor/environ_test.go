@@ -9,8 +9,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/hashicorp/go-hclog"
 )
 
 func itoa(n int) string { return strconv.Itoa(n) }
@@ -60,7 +58,7 @@ func TestEnvironmentOfAWorker(t *testing.T) {
 
 func TestEnvironmentOfANodeWorker(t *testing.T) {
 	o := Options{Node: "n1", Preload: "/data/run/preload.cjs"}
-	env := o.environ([]string{"NODE_OPTIONS=--enable-source-maps", "PORT=1", "NODE_CHANNEL_FD=9"}, Spec{App: "a", Mode: ModeCluster, Port: 3000}, 0, "id/a/0#1")
+	env := o.environ([]string{"NODE_OPTIONS=--enable-source-maps", "PORT=1", "NODE_CHANNEL_FD=9"}, &process{spec: Spec{App: "a", Mode: ModeCluster, Port: 3000}, run: "id/a/0#1"})
 	for _, want := range []string{`NODE_OPTIONS=--enable-source-maps --require "/data/run/preload.cjs"`, "PORT=3000"} {
 		if !slices.Contains(env, want) {
 			t.Errorf("no %s in %q", want, env)
@@ -70,7 +68,7 @@ func TestEnvironmentOfANodeWorker(t *testing.T) {
 		t.Error("the node's own channel reached the worker")
 	}
 	for _, s := range []Spec{{App: "a", Mode: ModePort}, {App: "a", Mode: ModePort, Port: 0}} {
-		if e := strings.Join(o.environ(nil, s, 0, "r"), " "); strings.Contains(e, "NODE_OPTIONS") || strings.Contains(e, "PORT=") {
+		if e := strings.Join(o.environ(nil, &process{spec: s, run: "r"}), " "); strings.Contains(e, "NODE_OPTIONS") || strings.Contains(e, "PORT=") {
 			t.Errorf("environment %s", e)
 		}
 	}
@@ -95,27 +93,33 @@ func TestAutoMode(t *testing.T) {
 }
 
 func TestBackoffCurve(t *testing.T) {
+	r := Restart{MinUptime: time.Second, Max: 16, Backoff: 100 * time.Millisecond}
 	var b backoff
-	for i := 1; i <= maxFailures; i++ {
-		d, giveUp := b.next(0)
-		want := min(time.Duration(float64(backoffFirst)*math.Pow(backoffFactor, float64(i-1))), backoffMax)
-		if (d-want).Abs() > time.Microsecond || giveUp != (i == maxFailures) {
+	for i := 1; i <= r.Max; i++ {
+		d, giveUp := b.next(r, 0)
+		want := min(time.Duration(float64(r.Backoff)*math.Pow(backoffFactor, float64(i-1))), backoffMax)
+		if (d-want).Abs() > time.Microsecond || giveUp != (i == r.Max) {
 			t.Errorf("failure %d: %s, give up %v; want %s", i, d, giveUp, want)
 		}
 	}
-	b = backoff{failures: maxFailures - 1, delay: time.Second}
-	if d, giveUp := b.next(minUptime); giveUp || d != 1500*time.Millisecond {
+	b = backoff{failures: r.Max - 1, delay: time.Second}
+	if d, giveUp := b.next(r, r.MinUptime); giveUp || d != 1500*time.Millisecond {
 		t.Errorf("a worker that lived is no failed start: %s, %v", d, giveUp)
 	}
-	if d, _ := b.next(backoffReset); d != backoffFirst {
+	if d, _ := b.next(r, backoffReset); d != r.Backoff {
 		t.Errorf("after a long life: %s", d)
+	}
+	r.Delay = 3 * time.Second
+	if d, _ := b.next(r, 0); d != r.Delay {
+		t.Errorf("with a fixed delay: %s", d)
 	}
 }
 
 func TestGiveUp(t *testing.T) {
 	s := newSlot(reader(t.TempDir()), "app", 0, 1)
 	s.procs.retry, s.procs.deadline = stoppedTimer(), stoppedTimer()
-	s.back.failures = maxFailures - 1
+	s.procs.spec.Restart = Restart{MinUptime: time.Second, Max: 16, Backoff: 100 * time.Millisecond}
+	s.back.failures = 15
 	s.failed(0, "exited with code 1", []string{"why"})
 	st := s.snapshot()
 	if st.State != StateFailed || st.Error != "exited with code 1; given up after 16 failed starts in a row" || len(st.Tail) != 1 {
@@ -166,20 +170,4 @@ func TestUsableCores(t *testing.T) {
 			t.Errorf("%s: %d cores, want %d", name, got, want)
 		}
 	}
-}
-
-func TestSpawnerThatIsClosed(t *testing.T) {
-	s := NewSpawner()
-	s.Close()
-	s.Close()
-	s.Run() // returns
-	sup := New(Options{Dir: t.TempDir(), Spawner: s, Router: &router{ws: make(map[string]Worker)}, Logger: hclog.NewNullLogger()})
-	sup.Start(0, Spec{App: "app", Release: 1, Command: []string{"true"}, Dir: "/", Mode: ModePort}, StartFirst)
-	for {
-		<-sup.Changed()
-		if st := sup.Status(); len(st) == 1 && strings.Contains(st[0].Error, ErrSpawnerClosed.Error()) {
-			break
-		}
-	}
-	sup.Close(t.Context())
 }

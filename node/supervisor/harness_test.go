@@ -17,6 +17,7 @@ import (
 	"github.com/armon/go-metrics"
 	"github.com/hashicorp/go-hclog"
 
+	"meshnode/node/supervisor/keeper"
 	"meshnode/node/supervisor/nodeipc"
 )
 
@@ -140,20 +141,24 @@ func newBench(t *testing.T) *bench {
 	if err != nil {
 		t.Fatal(err)
 	}
-	spawner := NewSpawner()
+	client, run, stop, err := keeper.Local(hclog.NewNullLogger())
+	if err != nil {
+		t.Fatal(err)
+	}
 	var thread sync.WaitGroup
 	thread.Go(func() {
 		runtime.LockOSThread() // and never unlocked: the thread ends with the test
-		spawner.Run()
+		run()
 	})
-	b.sup = New(Options{Dir: b.dir, Node: "n1", NodeID: b.id, Preload: preload, Spawner: spawner, Router: b.r, Logger: hclog.NewNullLogger(), Metrics: m})
+	b.sup = New(Options{Dir: b.dir, Node: "n1", NodeID: b.id, Preload: preload, Keeper: client, Router: b.r, Logger: hclog.NewNullLogger(), Metrics: m})
 	t.Cleanup(func() {
 		ctx, cancel := context.WithCancel(context.Background())
 		cancel() // all tests have seen what they wanted to see
 		b.sup.Close(ctx)
-		spawner.Close()
+		stop()
+		client.Close()
 		thread.Wait()
-		if left := marked([]byte(runVariable + "=" + b.id + "/")); len(left) > 0 {
+		if left := marked([]byte(runVariable+"="+b.id+"/"), nil); len(left) > 0 {
 			t.Errorf("processes left behind: %v", left)
 		}
 	})
@@ -172,7 +177,8 @@ func (b *bench) spec(release uint64, role string) Spec {
 // sh is a worker in mode port that runs a shell script.
 func (b *bench) sh(release uint64, script string) Spec {
 	return Spec{App: "app", Release: release, Command: []string{"sh", "-c", script}, Dir: b.dir, Env: []string{"HELPER=/proc/" + itoa(os.Getpid()) + "/exe"},
-		Mode: ModePort, WaitReady: true, ListenTimeout: limit, DrainTimeout: limit, KillTimeout: limit}
+		Mode: ModePort, WaitReady: true, Times: Times{Listen: limit, Drain: limit, Kill: limit},
+		Restart: Restart{MinUptime: time.Second, Max: 16, Backoff: 100 * time.Millisecond}}
 }
 
 // node is a worker in mode cluster that runs a Node script.

@@ -38,6 +38,17 @@ func newNotifier(run string) (*notifier, error) {
 	return &notifier{conn: c, addr: addr}, nil
 }
 
+// adoptNotifier goes on with the socket of a former run, whose descriptor it consumes.
+func adoptNotifier(fd int) *notifier {
+	f := os.NewFile(uintptr(fd), "notify")
+	defer f.Close()
+	c, err := net.FilePacketConn(f)
+	if u, ok := c.(*net.UnixConn); err == nil && ok {
+		return &notifier{conn: u}
+	}
+	return &notifier{conn: &net.UnixConn{}} // every use fails, as after its close
+}
+
 // wait calls ready at every READY=1 from a process of the node's user or of root, until the socket is closed. The sender may be gone by then,
 // as systemd-notify is, so its process says nothing.
 func (n *notifier) wait(ready func()) {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"time"
 
@@ -17,19 +18,21 @@ const (
 )
 
 // KillOrphans ends every process that a node with this ID started and left behind, and returns how many there were. Workers die with
-// their node by the parent-death signal; what they started themselves does not. Call it before the first worker starts,
-// under the lock on the data folder.
-func KillOrphans(nodeID string) int { return killMarked([]byte(runVariable + "=" + nodeID + "/")) }
+// their keeper by the parent-death signal; what they started themselves does not. Those of the runs in spare live on. Call it before the
+// first worker starts, under the lock on the data folder.
+func KillOrphans(nodeID string, spare []string) int {
+	return killMarked([]byte(runVariable+"="+nodeID+"/"), spare)
+}
 
 // killRun ends what is left of one worker.
-func killRun(run string) int { return killMarked(append([]byte(runVariable+"="+run), 0)) }
+func killRun(run string) int { return killMarked(append([]byte(runVariable+"="+run), 0), nil) }
 
-// killMarked sends SIGKILL to every process, save this one, whose environment has an entry that begins with mark, until none is left. It
-// returns how many there were.
-func killMarked(mark []byte) int {
+// killMarked sends SIGKILL to every process, save this one and those of the runs in spare, whose environment has an entry that begins with
+// mark, until none is left. It returns how many there were.
+func killMarked(mark []byte, spare []string) int {
 	found := make(map[int]bool)
 	for range killRounds {
-		pids := marked(mark)
+		pids := marked(mark, spare)
 		if len(pids) == 0 {
 			break
 		}
@@ -44,7 +47,7 @@ func killMarked(mark []byte) int {
 }
 
 // marked lists the living processes whose environment has an entry that begins with mark.
-func marked(mark []byte) []int {
+func marked(mark []byte, spare []string) []int {
 	inner := append([]byte{0}, mark...)
 	var out []int
 	procs, _ := filepath.Glob("/proc/[0-9]*/environ")
@@ -57,7 +60,9 @@ func marked(mark []byte) []int {
 		if err != nil {
 			continue
 		}
-		if env = append(env, 0); bytes.HasPrefix(env, mark) || bytes.Contains(env, inner) {
+		if env = append(append([]byte{0}, env...), 0); bytes.Contains(env, inner) && !slices.ContainsFunc(spare, func(run string) bool {
+			return bytes.Contains(env, []byte("\x00"+runVariable+"="+run+"\x00"))
+		}) {
 			out = append(out, pid)
 		}
 	}

@@ -121,24 +121,27 @@ type output struct {
 	out, err tail
 }
 
-// pipe makes the worker's end and our end of one stream, and copies until the worker and all that it started have closed theirs.
-func (s *stream) pipe(o *output, t *tail) (*os.File, error) {
-	r, w, err := os.Pipe()
-	if err != nil {
-		return nil, fmt.Errorf("make a pipe for the worker's output: %w", err)
-	}
+// read stores what r gives, until the worker and all that it started have closed their ends.
+func (o *output) read(s *stream, t *tail, r *os.File) {
 	o.pipes = append(o.pipes, r)
 	o.wg.Go(func() {
 		defer r.Close()
 		s.copy(r, t)
 	})
-	return w, nil
 }
 
 // finish waits until everything is stored that the process wrote.
 func (o *output) finish() {
 	for _, r := range o.pipes {
 		_ = r.SetReadDeadline(time.Now().Add(outputGrace)) // fails where the end is reached already
+	}
+	o.wg.Wait()
+}
+
+// letGo ends the reading at once; what was not read stays in the pipe.
+func (o *output) letGo() {
+	for _, r := range o.pipes {
+		_ = r.SetReadDeadline(time.Unix(1, 0))
 	}
 	o.wg.Wait()
 }

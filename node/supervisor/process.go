@@ -1,17 +1,17 @@
 package supervisor
 
 import (
-	"errors"
 	"fmt"
 	"net"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 
+	"meshnode/node/supervisor/keeper"
 	"meshnode/node/supervisor/nodeipc"
 )
 
@@ -19,24 +19,38 @@ import (
 type process struct {
 	Worker
 	spec    Spec
-	number  int    // unique for the life of the node
+	number  int    // unique for the life of the keeper
 	run     string // the mark of its descendants
-	cmd     *exec.Cmd
+	sup     *Supervisor
 	notify  *notifier
 	output  output
 	place   place
 	life    life
 	started time.Time
 	readied sync.Once
+	up      chan struct{} // closed when it is up, and has to pass its health check
 	events  chan<- event
 	done    chan struct{} // closed when the process has ended and its output is stored
 
-	standing        // owned by the slot
-	exit     string // how it ended; set before done is closed
+	notes  notes
+	health health
+
+	standing // owned by the slot
+}
+
+// notes are what the keeper was told of a process.
+type notes struct {
+	mu     sync.Mutex
+	record record
 }
 
 // standing is what a process is to its slot.
-type standing struct{ ready, retiring bool }
+type standing struct {
+	ready    bool
+	retiring bool
+	abrupt   bool   // it is not drained: its connections are stuck
+	end      ending // set before done is closed
+}
 
 // event is what a process tells its slot.
 type event struct {
@@ -51,44 +65,60 @@ const ipcFD = 3
 func (s *slot) start(spec Spec) (*process, error) {
 	number := int(s.sup.starts.Add(1))
 	id := fmt.Sprintf("%s/%d#%d", s.app, s.index, number)
-	p := &process{spec: spec, number: number, run: s.sup.o.NodeID + "/" + id, done: make(chan struct{}), events: s.events,
-		place: place{router: s.sup.o.Router}, life: life{killed: make(chan struct{})},
-		Worker: Worker{ID: id, App: s.app, Slot: s.index, Release: spec.Release, Mode: spec.Mode, Serves: spec.Serves}}
-	if err := p.prepare(s); err != nil {
+	p := s.process(spec, number, s.sup.o.NodeID+"/"+id)
+	p.Worker = Worker{ID: id, App: s.app, Slot: s.index, Release: spec.Release, Mode: spec.Mode, Serves: spec.Serves}
+	path, err := p.prepare()
+	if err != nil {
 		return nil, err
 	}
-	if err := p.launch(s); err != nil {
+	if err := p.launch(s, path); err != nil {
 		return nil, err
 	}
 	s.sup.meter.count(metricStarts, 1)
 	return p, nil
 }
 
-// prepare chooses what the process needs before its fork.
-func (p *process) prepare(s *slot) error {
+func (s *slot) process(spec Spec, number int, run string) *process {
+	return &process{spec: spec, number: number, run: run, sup: s.sup, done: make(chan struct{}), up: make(chan struct{}), events: s.events,
+		place: place{router: s.sup.o.Router}, life: life{killed: make(chan struct{})},
+		notes: notes{record: record{Restarts: s.snapshot().Restarts}}}
+}
+
+// prepare chooses what the process needs before its fork, and returns the program's path.
+func (p *process) prepare() (string, error) {
 	if fi, err := os.Stat(p.spec.Dir); err != nil || !fi.IsDir() {
-		return fmt.Errorf("the app's folder %s is not on this server; copy the app here, to the same path", p.spec.Dir)
+		return "", fmt.Errorf("the app's folder %s is not on this server; copy the app here, to the same path", p.spec.Dir)
 	}
 	if text := scriptOf(p.spec.Command); text != "" {
 		if _, err := os.Stat(text); err != nil {
-			return fmt.Errorf("%s is not on this server; copy the app here, to the same path", text)
+			return "", fmt.Errorf("%s is not on this server; copy the app here, to the same path", text)
 		}
 	}
-	if p.spec.Mode == ModePort && p.spec.Serves {
+	if p.spec.Mode != ModeCluster && p.spec.Serves {
 		addr, err := freeLoopback()
 		if err != nil {
-			return err
+			return "", err
 		}
 		p.Addr = addr
 		_, port, _ := net.SplitHostPort(addr)
 		p.spec.Port, _ = strconv.Atoi(port)
 	}
-	p.cmd = exec.Command(p.spec.Command[0], p.spec.Command[1:]...)
-	p.cmd.Dir = p.spec.Dir
-	p.cmd.Env = s.sup.o.environ(os.Environ(), p.spec, s.index, p.run)
-	// Its own process group, so that a stop reaches all of it; killed with the node, so that it never outlives it unnoticed.
-	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
-	return nil
+	return program(p.spec.Command[0], p.spec.Dir)
+}
+
+// program finds the file of a command's first word: a path is taken from the working directory, a bare name looked up in PATH.
+func program(name, dir string) (string, error) {
+	if strings.Contains(name, "/") {
+		if !filepath.IsAbs(name) {
+			name = filepath.Join(dir, name)
+		}
+		return name, nil
+	}
+	path, err := exec.LookPath(name)
+	if err != nil {
+		return "", fmt.Errorf("start %s: it is not in PATH on this server", name)
+	}
+	return filepath.Abs(path)
 }
 
 // scriptOf returns the first argument that is the absolute path of a program text: it must be there for the worker to start. Those
@@ -108,61 +138,41 @@ func scriptOf(command []string) string {
 }
 
 // launch forks the process and starts all that watches over it.
-func (p *process) launch(s *slot) (err error) {
-	var theirs []*os.File // the worker's ends, which are not ours after the fork
+func (p *process) launch(s *slot, path string) (err error) {
+	b := &baggage{}
 	defer func() {
-		for _, f := range theirs {
-			f.Close()
-		}
+		b.close()
 		if err != nil {
 			p.closeSide()
 			p.output.finish()
 		}
 	}()
-	so, err := s.out.pipe(&p.output, &p.output.out)
+	if err := b.pack(p, s); err != nil {
+		return err
+	}
+	account, err := accountOf(p.spec.Account)
 	if err != nil {
 		return err
 	}
-	theirs = append(theirs, so)
-	se, err := s.err.pipe(&p.output, &p.output.err)
-	if err != nil {
-		return err
-	}
-	theirs = append(theirs, se)
-	p.cmd.Stdout, p.cmd.Stderr = so, se
-	if p.notify, err = newNotifier(p.run); err != nil {
-		return err
-	}
-	p.cmd.Env = append(p.cmd.Env, "NOTIFY_SOCKET="+p.notify.addr)
-	if p.spec.Mode == ModeCluster {
-		ours, inherited, err := nodeipc.Pair()
-		if err != nil {
-			return err
-		}
-		theirs = append(theirs, inherited)
-		p.cmd.ExtraFiles = []*os.File{inherited}
-		p.cmd.Env = append(p.cmd.Env, nodeipc.Environ(ipcFD, p.number)...)
-		p.Channel = nodeipc.New(ours, handler{p})
+	env := s.sup.o.environ(os.Environ(), p)
+	if account != nil {
+		env = append(env, account.env()...)
 	}
 	p.started = time.Now()
-	if err := s.sup.o.Spawner.do(p.cmd.Start); err != nil {
-		return fmt.Errorf("start %s: %w", p.spec.Command[0], unwrapExec(err))
+	start := keeper.Start{Name: keptAs(p.ID), Path: path, Argv: p.spec.Command, Env: append(env, b.env...), Dir: p.spec.Dir,
+		OpenFiles: p.spec.Account.Limits.OpenFiles, Inherit: len(b.theirs), Cgroup: b.cgroup >= 0}
+	if account != nil {
+		start.User = &account.Account
+	}
+	if start.Meta, err = p.record().encode(); err != nil {
+		return err
+	}
+	p.PID, err = s.sup.o.Keeper.Start(start, b.all())
+	if err != nil {
+		return err
 	}
 	s.sup.wg.Go(func() { p.watch(s) })
 	return nil
-}
-
-// unwrapExec takes the wrapping off that would repeat the program's name.
-func unwrapExec(err error) error {
-	var e *exec.Error
-	if errors.As(err, &e) {
-		return e.Err
-	}
-	var pe *os.PathError
-	if errors.As(err, &pe) {
-		return pe.Err
-	}
-	return err
 }
 
 func (p *process) closeSide() {
@@ -173,3 +183,11 @@ func (p *process) closeSide() {
 		p.notify.conn.Close()
 	}
 }
+
+// keptAs is the name under which the keeper keeps what belongs to a worker.
+func keptAs(worker string) string { return keptWorkers + worker }
+
+const keptWorkers = "worker/"
+
+// channelOver makes the channel of a process over its socket.
+func (p *process) channelOver(conn *net.UnixConn) { p.Channel = nodeipc.New(conn, handler{p}) }

@@ -13,26 +13,37 @@ func (s *slot) retire(p *process) {
 		return
 	}
 	p.retiring = true
+	s.serving.CompareAndSwap(p, nil)
+	p.note(func(r *record) { r.Retiring = true })
 	s.sup.wg.Go(func() { s.sup.retire(s, p) })
 }
 
 func (s *Supervisor) retire(sl *slot, p *process) {
-	if p.unroute() {
+	if p.unroute() && !p.abrupt {
 		sl.retireState(p, StateDraining)
 		s.drain(p)
 	}
 	select {
 	case <-p.done:
 		return
+	case <-s.frozen:
+		return
 	default:
 	}
 	sl.retireState(p, StateStopping)
 	if !s.ended(p) {
-		sl.log.Warn("worker did not end in time, killed", "dur", p.spec.KillTimeout)
+		sl.log.Warn("worker did not end in time, killed", "dur", p.spec.Times.Kill)
 		s.meter.count(metricKilled, 1)
 	}
-	p.kill()
+	select {
+	case <-s.frozen:
+	default:
+		p.kill()
+	}
 }
+
+// abruptLimit is how long a worker that is stuck may take to end.
+const abruptLimit = time.Second
 
 // letGoAfter is when a Node worker that was told to end is disconnected. Its channel keeps it alive after its servers are closed, so somebody
 // must let go of it; but not at once, or the worker would end before its own handler of the signal ran.
@@ -40,14 +51,20 @@ const letGoAfter = 250 * time.Millisecond
 
 // ended tells the worker to end, and reports whether it did so in time. It does not wait where the node must hurry.
 func (s *Supervisor) ended(p *process) bool {
-	p.ask()
+	if !p.record().Asked { // a former run of the node may have done it: many programs take a second signal for a hurry
+		p.ask()
+	}
 	var letGo <-chan time.Time
 	if p.Channel != nil {
 		t := time.NewTimer(letGoAfter)
 		defer t.Stop()
 		letGo = t.C
 	}
-	t := time.NewTimer(p.spec.KillTimeout)
+	limit := p.spec.Times.Kill
+	if p.abrupt {
+		limit = min(limit, abruptLimit)
+	}
+	t := time.NewTimer(limit)
 	defer t.Stop()
 	for {
 		select {
@@ -58,6 +75,8 @@ func (s *Supervisor) ended(p *process) bool {
 		case <-t.C:
 			return false
 		case <-s.hurry:
+			return true
+		case <-s.frozen:
 			return true
 		}
 	}
@@ -77,7 +96,7 @@ func (s *Supervisor) drain(p *process) {
 	if p.Channel != nil {
 		_ = p.Channel.Drain()
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), p.spec.DrainTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), p.spec.Times.Drain)
 	defer cancel()
 	stop := make(chan struct{})
 	defer close(stop)
@@ -86,6 +105,8 @@ func (s *Supervisor) drain(p *process) {
 		case <-p.done:
 			cancel()
 		case <-s.hurry:
+			cancel()
+		case <-s.frozen:
 			cancel()
 		case <-stop:
 		}
@@ -102,6 +123,8 @@ func (p *process) awaited() string {
 		return "it did not call process.send('ready')"
 	case p.spec.WaitReady:
 		return "it did not send READY=1 to NOTIFY_SOCKET"
+	case p.Mode == ModeSocket:
+		return "it does not accept connections on the socket that it inherits (" + p.Addr + ")"
 	case p.Mode == ModeCluster:
 		return "it did not listen on any port (an app that serves nobody runs in mode port)"
 	default:

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -12,8 +13,16 @@ import (
 // command is what a slot is told to do.
 type command struct {
 	stop  bool
+	renew *renewal // replace the worker by one of the same release
 	spec  Spec
 	order Order
+}
+
+// renewal is a replacement that nobody asked for: the worker grew too large, its time has come, or it hangs.
+type renewal struct {
+	worker string // ID of the worker that is meant
+	reason string
+	abrupt bool // its connections are stuck: it is not drained
 }
 
 // slot is one place for a worker of an app. One goroutine, run, owns everything but the published status.
@@ -29,8 +38,11 @@ type slot struct {
 	err    *stream
 
 	// owned by run
-	procs procs
-	back  backoff
+	procs  procs
+	back   backoff
+	proven uint64 // the last release of which a worker stayed up here
+
+	serving atomic.Pointer[process] // ready, and nobody has told it to end
 
 	mu     sync.Mutex
 	status Status
@@ -45,8 +57,11 @@ type procs struct {
 	spec     Spec     // what cur was, or is to be, started with
 	pending  *Spec    // starts when cur has ended (stop-first)
 	stopping bool
+	renewing *renewal    // why next is started, if nobody asked for it
+	leftover []*process  // adopted, to be retired
 	deadline *time.Timer // of the start in progress
 	retry    *time.Timer // of the back-off
+	watch    *time.Timer // of a worker that is ready and has to prove itself
 }
 
 func newSlot(sup *Supervisor, app string, index int, release uint64) *slot {
@@ -66,11 +81,15 @@ func (s *slot) run() {
 		s.publish(func(st *Status) { st.State, st.PID = StateStopped, 0 })
 		close(s.ended)
 	}()
-	s.procs.deadline, s.procs.retry = stoppedTimer(), stoppedTimer()
+	s.procs.deadline, s.procs.retry, s.procs.watch = stoppedTimer(), stoppedTimer(), stoppedTimer()
 	defer s.procs.deadline.Stop()
 	defer s.procs.retry.Stop()
+	defer s.procs.watch.Stop()
+	s.resume()
 	for !s.procs.stopping || s.procs.live > 0 {
 		select {
+		case <-s.sup.frozen:
+			return
 		case c := <-s.cmds:
 			s.obey(c)
 		case e := <-s.events:
@@ -83,6 +102,8 @@ func (s *slot) run() {
 			s.onDeadline()
 		case <-s.procs.retry.C:
 			s.restart()
+		case <-s.procs.watch.C:
+			s.onProven()
 		}
 	}
 }
@@ -104,11 +125,17 @@ func (s *slot) obey(c command) {
 		if s.procs.cur != nil {
 			s.retire(s.procs.cur)
 		}
+	case c.renew != nil:
+		s.renew(c.renew)
+	case s.procs.next != nil && s.procs.cur != nil && s.procs.cur.ready && s.procs.renewing == nil && c.spec.Release == s.procs.spec.Release:
+		s.abandonNext() // the successor's release was taken back
+		s.publish(func(st *Status) { st.Replacing = 0 })
 	case s.procs.begun && c.spec.Release == s.procs.heading():
 		// Told twice: whoever plans looks at a snapshot, which may be older than the last command.
 	case s.procs.cur == nil:
 		s.abandonNext()
 		s.back = backoff{}
+		s.publish(func(st *Status) { st.Done = false })
 		s.begin(c.spec)
 	case !s.procs.cur.ready:
 		// What is being started is outdated; it serves nobody.
@@ -148,9 +175,9 @@ func (s *slot) begin(spec Spec) {
 	}
 	s.procs.cur = p
 	s.procs.live++
-	s.procs.deadline.Reset(spec.ListenTimeout)
+	s.procs.deadline.Reset(spec.Times.Listen)
 	s.publish(func(st *Status) {
-		st.State, st.PID, st.Worker, st.Mode = StateStarting, p.cmd.Process.Pid, p.ID, spec.Mode
+		st.State, st.PID, st.Worker, st.Mode = StateStarting, p.PID, p.ID, spec.Mode
 		st.Release, st.Replacing, st.StartedAt = spec.Release, 0, p.started
 	})
 }
@@ -165,74 +192,19 @@ func (s *slot) restart() {
 func (s *slot) succeed(spec Spec) {
 	s.publish(func(st *Status) { st.Replacing = spec.Release })
 	p, err := s.start(spec)
+	if err != nil && s.procs.renewing != nil {
+		s.log.Warn("worker cannot be replaced", "reason", s.procs.renewing.reason, "err", err)
+		s.procs.renewing = nil
+		s.publish(func(st *Status) { st.Replacing, st.Error = 0, err.Error() })
+		return
+	}
 	if err != nil {
 		s.refuse(spec.Release, err.Error(), nil)
 		return
 	}
 	s.procs.next = p
 	s.procs.live++
-	s.procs.deadline.Reset(spec.ListenTimeout)
-}
-
-func (s *slot) onReady(p *process) {
-	if p.retiring || p != s.procs.cur && p != s.procs.next || !p.route() {
-		return // its end is on the way, if it is not here already
-	}
-	p.ready = true
-	s.procs.deadline.Stop()
-	if p == s.procs.next {
-		old := s.procs.cur
-		s.procs.cur, s.procs.next, s.procs.spec = p, nil, p.spec
-		if old != nil {
-			s.retire(old)
-		}
-	}
-	s.log.Info("worker is ready", "release", p.Release)
-	s.publish(func(st *Status) {
-		st.State, st.PID, st.Worker, st.Mode = StateReady, p.cmd.Process.Pid, p.ID, p.Mode
-		st.Release, st.Replacing, st.StartedAt = p.Release, 0, p.started
-		if p.Release >= st.Refused { // an older worker that was started again does not mend the refused release
-			st.Refused, st.Error, st.Tail = 0, "", nil
-		}
-	})
-}
-
-func (s *slot) onExit(p *process) {
-	s.procs.live--
-	s.publish(func(st *Status) { st.LastExit = p.exit })
-	if s.sup.o.OnExit != nil {
-		s.sup.o.OnExit(p.lastWord())
-	}
-	switch {
-	case p == s.procs.next:
-		s.procs.next = nil
-		s.procs.deadline.Stop()
-		s.refuse(p.Release, p.exit+" before it was ready", p.tail())
-		if s.procs.cur == nil { // the old worker died meanwhile; its release is the one that is known to work
-			s.restart()
-		}
-	case p != s.procs.cur: // a retired predecessor
-	case s.procs.stopping:
-		s.procs.cur = nil
-	case s.procs.pending != nil:
-		spec := *s.procs.pending
-		s.procs.pending, s.procs.cur, s.back = nil, nil, backoff{}
-		s.begin(spec)
-	case s.procs.next != nil:
-		s.procs.cur = nil
-		s.publish(func(st *Status) {
-			next := s.procs.next
-			st.State, st.PID, st.Worker, st.StartedAt = StateStarting, next.cmd.Process.Pid, next.ID, next.started
-		})
-	default:
-		s.procs.cur = nil
-		s.procs.deadline.Stop()
-		uptime, what := time.Since(p.started), p.exit
-		if !p.ready { // a failed start, however long it took
-			uptime, what = 0, what+" before it was ready"
-		}
-		s.failed(uptime, what, p.tail())
-	}
+	s.procs.deadline.Reset(spec.Times.Listen)
 }
 
 // onDeadline ends a start that took too long. What the process's end means is decided by onExit.
@@ -244,17 +216,17 @@ func (s *slot) onDeadline() {
 	if p == nil || p.ready {
 		return
 	}
-	s.err.add(fmt.Sprintf("meshnode: not ready after %s: %s", p.spec.ListenTimeout, p.awaited()), &p.output.err)
+	s.err.add(fmt.Sprintf("meshnode: not ready after %s: %s", p.spec.Times.Listen, p.awaited()), &p.output.err)
 	p.kill()
 }
 
 // failed waits for the next start, or gives the slot up after too many failed ones.
 func (s *slot) failed(uptime time.Duration, what string, tail []string) {
-	delay, giveUp := s.back.next(uptime)
+	delay, giveUp := s.back.next(s.procs.spec.Restart, uptime)
 	state := StateBackoff
 	if giveUp {
 		state = StateFailed
-		what = fmt.Sprintf("%s; given up after %d failed starts in a row", what, maxFailures)
+		what = fmt.Sprintf("%s; given up after %d failed starts in a row", what, s.back.failures)
 		s.log.Error("worker ended, and is not started again", "reason", what)
 	} else {
 		s.procs.retry.Reset(delay)
@@ -277,8 +249,9 @@ func (s *slot) refuse(release uint64, what string, tail []string) {
 // abandonNext ends a successor that nobody waits for any more.
 func (s *slot) abandonNext() {
 	if p := s.procs.next; p != nil {
-		s.procs.next = nil
+		s.procs.next, s.procs.renewing = nil, nil
 		s.procs.deadline.Stop()
+		s.procs.watch.Stop()
 		p.kill()
 	}
 }
@@ -294,6 +267,14 @@ func (s *slot) snapshot() Status {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.status
+}
+
+// offer gives the slot a command that may as well be lost.
+func (s *slot) offer(c command) {
+	select {
+	case s.cmds <- c:
+	default:
+	}
 }
 
 // tell gives the slot a command, and reports whether it may carry it out: one that has ended takes none.

@@ -15,6 +15,7 @@ type Mode string
 // The modes.
 const (
 	ModeCluster Mode = "cluster" // ModeCluster passes accepted sockets over Node's IPC channel.
+	ModeSocket  Mode = "socket"  // ModeSocket lets the worker inherit a listening socket of its own, on a private port.
 	ModePort    Mode = "port"    // ModePort gives the worker a private loopback port in PORT.
 )
 
@@ -29,19 +30,73 @@ const (
 
 // Spec is what a worker is started with. It is not changed after it was handed over.
 type Spec struct {
-	App           string
-	Release       uint64
-	Command       []string // Command is argv; a bare program name is looked up in PATH.
-	Dir           string   // Dir is the absolute working directory.
-	Env           []string // Env holds "KEY=value", laid over the node's own environment.
-	Mode          Mode
-	Port          int           // Port is the value of PORT in mode cluster; 0 leaves it unset.
-	Serves        bool          // Serves is set in mode port when clients reach the app: the worker must listen on PORT.
-	Undecided     bool          // Undecided is set in mode cluster while nobody knows whether the worker listens: living for quietAfter is ready enough.
-	WaitReady     bool          // WaitReady: ready once the worker says so, and not before. Otherwise its word counts for nothing.
-	ListenTimeout time.Duration // ListenTimeout is how long a worker may take to become ready.
-	DrainTimeout  time.Duration // DrainTimeout is how long open connections may take to finish before a stop.
-	KillTimeout   time.Duration // KillTimeout is how long the process may take to end after the stop signal.
+	App       string
+	Release   uint64
+	Command   []string // Command is argv; a bare program name is looked up in PATH.
+	Dir       string   // Dir is the absolute working directory.
+	Env       []string // Env holds "KEY=value", laid over the node's own environment.
+	Mode      Mode
+	Port      int  // Port is the value of PORT in mode cluster; 0 leaves it unset.
+	Serves    bool // Serves is set in modes port and socket when clients reach the app: the worker must listen.
+	Undecided bool // Undecided is set in mode cluster while nobody knows whether the worker listens: living for quietAfter is ready enough.
+	WaitReady bool // WaitReady: ready once the worker says so, and not before. Otherwise its word counts for nothing.
+	Times     Times
+	Account   Account
+	Restart   Restart
+	Health    Health
+}
+
+// Times are the deadlines of a worker's start and end.
+type Times struct {
+	Listen time.Duration // Listen is how long a worker may take to become ready.
+	Watch  time.Duration // Watch is how long the successor of a worker must stay up, ready, before it takes its place.
+	Drain  time.Duration // Drain is how long open connections may take to finish before a stop.
+	Kill   time.Duration // Kill is how long the process may take to end after the stop signal.
+}
+
+// Account is what a worker's processes are given beside command and environment.
+type Account struct {
+	User, Group  string   // User and Group are names or numbers; empty for the node's own.
+	InstanceVar  string   // InstanceVar names the variable with the slot.
+	IncrementVar string   // IncrementVar names a variable of Env that grows with the slot.
+	FilterEnv    []string // FilterEnv are names of the node's variables to leave out; a trailing "*" stands for the rest.
+	StopSignal   string   // StopSignal is such as "SIGINT"; empty for SIGTERM.
+	StopMessage  bool     // StopMessage sends Node's message "shutdown" instead.
+	LeaveTree    bool     // LeaveTree ends the worker's own process alone.
+	Limits       Limits
+}
+
+// Limits bound a worker; 0 = none.
+type Limits struct {
+	Memory    uint64  // bytes
+	CPU       float64 // cores
+	Tasks     uint64  // processes and threads (count)
+	OpenFiles uint64  // descriptors of each process (count)
+}
+
+// Restart is when a worker is started again.
+type Restart struct {
+	Off           bool
+	StopExitCodes []int
+	MinUptime     time.Duration // MinUptime: a worker that lived less was a failed start.
+	Max           int           // Max is how many failed starts in a row end the trying.
+	Delay         time.Duration // Delay is a fixed wait; 0 = the growing one.
+	Backoff       time.Duration // Backoff is the first of the growing waits.
+	MaxMemory     uint64        // MaxMemory in bytes; a worker beyond it is replaced. 0 = none.
+	Cron          string        // Cron is when all workers are replaced in turn.
+	Watch         []string      // Watch are the paths whose change replaces the workers.
+	IgnoreWatch   []string
+	WatchDelay    time.Duration
+}
+
+// Health is how a worker is told to be well.
+type Health struct {
+	Path     string // Path is asked for by HTTP; empty = no check.
+	Interval time.Duration
+	Timeout  time.Duration
+	Fall     int
+	Rise     int
+	Hang     time.Duration // Hang is how long a Node worker's event loop may be blocked; negative = for ever.
 }
 
 // AutoMode returns the mode for a command whose mode was left open: cluster for Node.js, port for all else.
@@ -65,8 +120,10 @@ type Worker struct {
 	Release uint64
 	Mode    Mode
 	Serves  bool
-	Addr    string           // Addr is the private "127.0.0.1:port" in mode port.
+	PID     int
+	Addr    string           // Addr is the private "127.0.0.1:port" in modes port and socket.
 	Channel *nodeipc.Channel // Channel is the IPC channel in mode cluster, else nil.
+	Adopted bool             // Adopted: the worker was started by a former run of the node and may have connections.
 }
 
 // Exit is one end of a worker's process.
@@ -118,9 +175,17 @@ type Status struct {
 	Release   uint64 // Release of the worker that serves, or of the one that starts.
 	Replacing uint64 // Replacing is the release of the successor that is being started; 0 = none.
 	Refused   uint64 // Refused is the last release whose worker did not become ready while an older one served on; 0 = none.
-	Restarts  int    // Restarts counts starts after an unexpected end.
+	Restarts  int    // Restarts counts starts after an unexpected end, and replacements that were not asked for.
 	StartedAt time.Time
-	Error     string   // Error is the last unexpected end, failed start or refused release, in words; empty once that is mended.
-	LastExit  string   // LastExit is how the last process of the slot ended.
-	Tail      []string // Tail is the last output of the process that failed.
+	Trouble
+}
+
+// Trouble is what went wrong in a slot.
+type Trouble struct {
+	Error    string   // Error is the last unexpected end, failed start or refused release, in words; empty once that is mended.
+	LastExit string   // LastExit is how the last process of the slot ended.
+	Tail     []string // Tail is the last output of the process that failed.
+	Done     bool     // Done: the worker ended by itself and is not to be started again (State is StateStopped).
+	Unproven bool     // Unproven: the worker is ready, but has not stayed up as long as a new release must.
+	Ill      string   // Ill is why the worker is given no connections though it runs; empty while it is well.
 }

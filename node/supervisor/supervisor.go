@@ -10,6 +10,8 @@ import (
 
 	"github.com/armon/go-metrics"
 	"github.com/hashicorp/go-hclog"
+
+	"meshnode/node/supervisor/keeper"
 )
 
 // Options are what a Supervisor needs.
@@ -18,7 +20,7 @@ type Options struct {
 	Node    string // Node is this node's name.
 	NodeID  string // NodeID marks this node's processes.
 	Preload string // Preload is the path of the preload script for Node workers; "" = none.
-	Spawner *Spawner
+	Keeper  *keeper.Client
 	Router  Router
 	OnExit  func(Exit) // OnExit is told of every end of a worker's process; it must not block. nil = nobody.
 	Logger  hclog.Logger
@@ -33,8 +35,11 @@ type Supervisor struct {
 	hub     *hub
 	wg      sync.WaitGroup
 	hurry   chan struct{}
+	frozen  chan struct{} // closed when all is handed over
+	ending  chan struct{} // closed by Close
 	hurried sync.Once
 	changed chan struct{}
+	minder  *minder
 	starts  atomic.Int64 // processes ever started; numbers them
 
 	mu     sync.Mutex // guards the below
@@ -42,10 +47,13 @@ type Supervisor struct {
 	closed bool
 }
 
-// New returns a Supervisor with no workers.
+// New returns a Supervisor with no workers. It needs Close, or HandOver.
 func New(o Options) *Supervisor {
-	return &Supervisor{o: o, log: o.Logger.Named("supervisor"), meter: meter{o.Metrics}, hub: &hub{followers: make(map[*Follower]struct{})},
-		hurry: make(chan struct{}), changed: make(chan struct{}, 1), slots: make(map[string]map[int]*slot)}
+	s := &Supervisor{o: o, log: o.Logger.Named("supervisor"), meter: meter{o.Metrics}, hub: &hub{followers: make(map[*Follower]struct{})},
+		hurry: make(chan struct{}), frozen: make(chan struct{}), ending: make(chan struct{}), changed: make(chan struct{}, 1), slots: make(map[string]map[int]*slot)}
+	s.minder = newMinder(s)
+	s.wg.Go(s.minder.run)
+	return s
 }
 
 func (s *Supervisor) logDir() string { return filepath.Join(s.o.Dir, "logs") }
@@ -138,6 +146,9 @@ func (s *Supervisor) Hurry() { s.hurried.Do(func() { close(s.hurry) }) }
 // Close drains and ends all workers, hurrying when the context ends, and returns when none is left. Nothing is started after it.
 func (s *Supervisor) Close(ctx context.Context) {
 	s.mu.Lock()
+	if !s.closed {
+		close(s.ending)
+	}
 	s.closed = true
 	s.mu.Unlock()
 	for _, st := range s.Status() {

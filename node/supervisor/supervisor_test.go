@@ -44,7 +44,7 @@ func TestDrainDeadlineThenKillDeadline(t *testing.T) {
 	b := newBench(t)
 	b.r.hold = make(chan struct{}) // never closed
 	s := b.spec(1, "stubborn ready wait")
-	s.DrainTimeout, s.KillTimeout = 50*time.Millisecond, 50*time.Millisecond
+	s.Times.Drain, s.Times.Kill = 50*time.Millisecond, 50*time.Millisecond
 	b.start(s, StartFirst)
 	b.ready(1)
 	b.sup.Stop("app", 0)
@@ -204,7 +204,7 @@ func TestNewReleaseWhileAWorkerStarts(t *testing.T) {
 func TestNeverReady(t *testing.T) {
 	b := newBench(t)
 	s := b.spec(1, "wait")
-	s.ListenTimeout = 50 * time.Millisecond
+	s.Times.Listen = 50 * time.Millisecond
 	b.start(s, StartFirst)
 	st := b.until("failure", func(s Status) bool { return s.State == StateBackoff })
 	if want := "meshnode: not ready after 50ms: it did not send READY=1 to NOTIFY_SOCKET"; !slices.Contains(st.Tail, want) {
@@ -244,7 +244,7 @@ func TestStartErrors(t *testing.T) {
 	}{
 		{func(s *Spec) { s.Dir = "/no/such/folder" }, "the app's folder /no/such/folder is not on this server"},
 		{func(s *Spec) { s.Command = []string{"node", "/no/such/app.js", "/no/other.js"} }, "/no/such/app.js is not on this server"},
-		{func(s *Spec) { s.Command = []string{"no-such-program"} }, "start no-such-program: executable file not found in $PATH"},
+		{func(s *Spec) { s.Command = []string{"no-such-program"} }, "start no-such-program: it is not in PATH on this server"},
 		{func(s *Spec) { s.Command = []string{"/etc/passwd"} }, "start /etc/passwd: permission denied"},
 	} {
 		s := b.spec(uint64(i+1), "wait")

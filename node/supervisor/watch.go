@@ -1,10 +1,10 @@
 package supervisor
 
 import (
+	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"os"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -26,7 +26,7 @@ func (p *process) watch(s *slot) {
 		side.Go(func() { p.converse(s, dead) })
 	}
 	switch {
-	case p.spec.WaitReady:
+	case p.spec.WaitReady || p.record().Ready:
 	case p.Channel == nil && p.Addr != "":
 		side.Go(func() { probe(p.Addr, dead, p.setReady) })
 	case p.Channel == nil:
@@ -34,29 +34,68 @@ func (p *process) watch(s *slot) {
 	case p.spec.Undecided:
 		side.Go(func() { outlive(quietAfter, dead, p.setReady) })
 	}
-	awaitExit(p.cmd.Process.Pid)
+	if p.spec.Health.Path != "" {
+		side.Go(func() { p.mindHealth(dead) })
+	}
+	select {
+	case <-s.sup.o.Keeper.Ended(p.PID):
+	case <-s.sup.frozen:
+		p.letGo()
+		close(dead)
+		side.Wait()
+		return
+	}
 	p.unroute() // before the offers in flight are settled, so that none comes back to it
-	err := p.reap()
-	p.exit = describe(p.cmd.ProcessState, err)
+	p.end = p.reap()
 	close(dead)
 	p.closeSide()
 	p.place.router.Ended(p.Worker)
-	killRun(p.run) // whoever left the group: nothing of a worker outlives it
+	if !p.spec.Account.LeaveTree {
+		killRun(p.run) // whoever left the group: nothing of a worker outlives it
+	}
 	side.Wait()
 	p.output.finish()
+	_ = s.sup.o.Keeper.Drop(keptAs(p.ID))
 	close(p.done)
-	p.events <- event{p: p}
+	select {
+	case p.events <- event{p: p}:
+	case <-s.sup.frozen:
+	}
 }
+
+// letGo leaves the process to the node's successor.
+func (p *process) letGo() {
+	if p.Channel != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), settleLimit)
+		rest, _, err := p.Channel.Detach(ctx)
+		cancel()
+		if err != nil {
+			p.sup.log.Warn("a worker's channel is handed over in the middle of a message", "worker", p.ID, "err", err)
+		}
+		p.note(func(r *record) { r.Rest = rest })
+	}
+	p.output.letGo()
+	p.notify.conn.Close()
+}
+
+// settleLimit is how long connections that were offered to a worker may take to be taken, before the worker is handed over.
+const settleLimit = time.Second
 
 // converse speaks with a Node worker until its channel ends. A worker that lives on without it gets no connection any more; it may
 // finish what it has, as one that disconnects by itself does, and is ended then.
 func (p *process) converse(s *slot, dead <-chan struct{}) {
-	if err := p.Channel.Run(); err != nil {
+	err := p.Channel.Run()
+	select {
+	case <-s.sup.frozen:
+		return
+	default:
+	}
+	if err != nil {
 		s.log.Warn("worker's channel ended", "err", err)
 	}
 	s.sup.meter.count(metricSkipped, p.Channel.Skipped())
 	p.unroute()
-	t := time.NewTimer(p.spec.DrainTimeout + p.spec.KillTimeout)
+	t := time.NewTimer(p.spec.Times.Drain + p.spec.Times.Kill)
 	defer t.Stop()
 	select {
 	case <-dead:
@@ -67,42 +106,57 @@ func (p *process) converse(s *slot, dead <-chan struct{}) {
 	}
 }
 
-// awaitExit blocks until the process has ended, and leaves it for reap: until then its number, and its group's, are nobody else's.
-func awaitExit(pid int) {
-	for {
-		err := unix.Waitid(unix.P_PID, pid, nil, unix.WEXITED|unix.WNOWAIT, nil)
-		if !errors.Is(err, syscall.EINTR) {
-			return
-		}
+// ending is how a process ended.
+type ending struct {
+	status unix.WaitStatus
+	err    error
+}
+
+// String says it in words.
+func (e ending) String() string {
+	switch {
+	case e.err != nil:
+		return fmt.Sprintf("ended: %v", e.err)
+	case e.status.Signaled():
+		return fmt.Sprintf("ended by signal %d (%s)", int(e.status.Signal()), e.status.Signal())
 	}
+	return fmt.Sprintf("exited with code %d", e.status.ExitStatus())
+}
+
+// code is the exit code, -1 when a signal ended it.
+func (e ending) code() int {
+	if e.err != nil || e.status.Signaled() {
+		return -1
+	}
+	return e.status.ExitStatus()
 }
 
 // reap takes the ended process off the kernel's table and ends the rest of its group: at once, unless the group was told to end and may
 // still be at it.
-func (p *process) reap() error {
+func (p *process) reap() (e ending) {
 	p.life.mu.Lock()
-	patient := p.life.asked && !p.life.dying
+	patient := p.life.asked && !p.life.dying || p.spec.Account.LeaveTree
 	if !patient {
-		_ = syscall.Kill(-p.cmd.Process.Pid, syscall.SIGKILL)
+		_ = syscall.Kill(-p.PID, syscall.SIGKILL)
 	}
-	err := p.cmd.Wait()
+	e.status, e.err = p.sup.o.Keeper.Reap(p.PID)
 	p.life.reaped = true
 	p.life.mu.Unlock()
-	if !patient {
-		return err
+	if !patient || p.spec.Account.LeaveTree {
+		return e
 	}
 	t := time.NewTicker(groupPoll)
 	defer t.Stop()
 	// While one of the group is left, the kernel gives its number to no other.
-	for reapGroup(p.cmd.Process.Pid) {
+	for p.sup.o.Keeper.GroupLives(p.PID) {
 		select {
 		case <-t.C:
 		case <-p.life.killed:
-			_ = syscall.Kill(-p.cmd.Process.Pid, syscall.SIGKILL)
-			return err
+			_ = syscall.Kill(-p.PID, syscall.SIGKILL)
+			return e
 		}
 	}
-	return err
+	return e
 }
 
 // life guards a process's number, which after reaping may be another's.
@@ -114,17 +168,47 @@ type life struct {
 	killed chan struct{} // closed with dying
 }
 
-// ask tells the whole process group to end.
+// ask tells the worker to end: with all that it started, unless that is its own affair.
 func (p *process) ask() {
+	p.note(func(r *record) { r.Asked = true })
+	if p.spec.Account.StopMessage && p.Channel != nil && p.Channel.Send(json.RawMessage(`"shutdown"`)) == nil {
+		return
+	}
 	p.life.mu.Lock()
 	defer p.life.mu.Unlock()
-	if !p.life.reaped {
-		p.life.asked = true
-		_ = syscall.Kill(-p.cmd.Process.Pid, syscall.SIGTERM)
+	if p.life.reaped {
+		return
 	}
+	p.life.asked = true
+	_ = syscall.Kill(p.reach(), stopSignal(p.spec.Account.StopSignal))
 }
 
-// kill ends the whole process group at once.
+// reach is whom signals go to: the process group, or the process alone.
+func (p *process) reach() int {
+	if p.spec.Account.LeaveTree {
+		return p.PID
+	}
+	return -p.PID
+}
+
+func stopSignal(name string) syscall.Signal {
+	if sig := unix.SignalNum(name); sig != 0 {
+		return sig
+	}
+	return syscall.SIGTERM
+}
+
+// signal sends a signal to the worker's own process, unless it has ended.
+func (p *process) signal(sig syscall.Signal) error {
+	p.life.mu.Lock()
+	defer p.life.mu.Unlock()
+	if p.life.reaped {
+		return syscall.ESRCH
+	}
+	return syscall.Kill(p.PID, sig)
+}
+
+// kill ends it at once.
 func (p *process) kill() {
 	p.life.mu.Lock()
 	defer p.life.mu.Unlock()
@@ -133,15 +217,15 @@ func (p *process) kill() {
 		close(p.life.killed)
 	}
 	if !p.life.reaped {
-		_ = syscall.Kill(-p.cmd.Process.Pid, syscall.SIGKILL)
+		_ = syscall.Kill(p.reach(), syscall.SIGKILL)
 	}
 }
 
 // lastWord is the process's end for those who keep a record. The slot calls it, which knows whether the process was to end.
 func (p *process) lastWord() Exit {
-	e := Exit{Worker: p.Worker, Code: p.cmd.ProcessState.ExitCode(), Reason: p.exit}
-	if ws, ok := p.cmd.ProcessState.Sys().(syscall.WaitStatus); ok && ws.Signaled() {
-		e.Signal = unix.SignalName(ws.Signal())
+	e := Exit{Worker: p.Worker, Code: p.end.code(), Reason: p.end.String()}
+	if p.end.err == nil && p.end.status.Signaled() {
+		e.Signal = unix.SignalName(p.end.status.Signal())
 	}
 	switch {
 	case p.retiring:
@@ -152,24 +236,14 @@ func (p *process) lastWord() Exit {
 	return e
 }
 
-// describe says in words how a process ended.
-func describe(st *os.ProcessState, err error) string {
-	if st == nil {
-		return fmt.Sprintf("ended: %v", err)
-	}
-	if ws, ok := st.Sys().(syscall.WaitStatus); ok && ws.Signaled() {
-		return fmt.Sprintf("ended by signal %d (%s)", int(ws.Signal()), ws.Signal())
-	}
-	return fmt.Sprintf("exited with code %d", st.ExitCode())
-}
-
-// place is a process's place in the routing. It enters once at most, and never after it has left: readiness may be reported by a process
-// that has ended in the meantime.
+// place is a process's place in the routing. It never enters after it has left for good: readiness may be reported by a process that has
+// ended in the meantime. One that is ill steps out for a while.
 type place struct {
-	mu     sync.Mutex
-	router Router
-	inside bool
-	left   bool
+	mu      sync.Mutex
+	router  Router
+	inside  bool
+	outside bool // it is ill
+	left    bool
 }
 
 // route takes the process into the routing, and reports whether it is there.
@@ -188,22 +262,47 @@ func (p *process) route() bool {
 func (p *process) unroute() bool {
 	p.place.mu.Lock()
 	defer p.place.mu.Unlock()
-	was := p.place.inside
-	p.place.inside, p.place.left = false, true
-	if was {
+	was := p.place.inside || p.place.outside
+	if p.place.inside {
 		p.place.router.Unroute(p.Worker)
 	}
+	p.place.inside, p.place.outside, p.place.left = false, false, true
 	return was
 }
 
-// setReady reports readiness to the slot, once.
+// stepOut takes an ill worker out of the routing, and back in when it is well again.
+func (p *process) stepOut(out bool) {
+	p.place.mu.Lock()
+	defer p.place.mu.Unlock()
+	switch {
+	case p.place.left:
+	case out && p.place.inside:
+		p.place.inside, p.place.outside = false, true
+		p.place.router.Unroute(p.Worker)
+	case !out && p.place.outside:
+		p.place.inside, p.place.outside = true, false
+		p.place.router.Route(p.Worker)
+	}
+}
+
+// setReady takes in that the worker is up. Where the app has a health check, that has to pass first.
 func (p *process) setReady() {
 	p.readied.Do(func() {
-		select {
-		case p.events <- event{p: p, ready: true}:
-		case <-p.done:
+		if p.spec.Health.Path == "" {
+			p.reportReady()
+			return
 		}
+		close(p.up)
 	})
+}
+
+// reportReady tells the slot.
+func (p *process) reportReady() {
+	select {
+	case p.events <- event{p: p, ready: true}:
+	case <-p.done:
+	case <-p.sup.frozen:
+	}
 }
 
 // saidReady takes the worker's own word, which counts where the app declares that it will give it: many send it as they were written to
@@ -217,8 +316,20 @@ func (p *process) saidReady() {
 // handler receives what a Node worker says over its IPC channel.
 type handler struct{ p *process }
 
-func (h handler) Listen(q nodeipc.Query) nodeipc.Reply { return h.p.place.router.Listen(h.p.Worker, q) }
-func (h handler) Unlisten(key string)                  { h.p.place.router.Unlisten(h.p.Worker, key) }
+func (h handler) Listen(q nodeipc.Query) nodeipc.Reply {
+	reply := h.p.place.router.Listen(h.p.Worker, q)
+	if reply.Errno == 0 {
+		h.p.note(func(r *record) { r.Listens = append(r.Listens, q) })
+	}
+	return reply
+}
+
+func (h handler) Unlisten(key string) {
+	h.p.note(func(r *record) {
+		r.Listens = slices.DeleteFunc(slices.Clone(r.Listens), func(q nodeipc.Query) bool { return q.Key == key })
+	})
+	h.p.place.router.Unlisten(h.p.Worker, key)
+}
 
 func (h handler) Listening() {
 	if !h.p.spec.WaitReady {

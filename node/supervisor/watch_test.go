@@ -48,7 +48,7 @@ func TestStubbornGroupIsKilled(t *testing.T) {
 	f := b.sup.Follow("app")
 	defer f.Close()
 	s := b.spec(1, "child polite ready wait") // the child ignores the signal
-	s.KillTimeout = 100 * time.Millisecond
+	s.Times.Kill = 100 * time.Millisecond
 	b.start(s, StartFirst)
 	b.ready(1)
 	child := pidLine(t, f)
@@ -99,7 +99,7 @@ func TestKillOrphans(t *testing.T) {
 	}
 	ours := []*exec.Cmd{run(runVariable + "=" + b.id + "/app/0#1"), run(runVariable + "=" + b.id + "/b/3#7")}
 	others := []*exec.Cmd{run(runVariable + "=" + b.id + "x/app/0#1"), run("X" + runVariable + "=" + b.id + "/app/0#1")}
-	if n := KillOrphans(b.id); n != 2 {
+	if n := KillOrphans(b.id, nil); n != 2 {
 		t.Errorf("ended %d processes, want 2", n)
 	}
 	for _, c := range ours {

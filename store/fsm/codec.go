@@ -15,16 +15,22 @@ const MaxCommandBytes = 512 << 10
 
 // Kinds of frames. A number is never given a second meaning: old logs hold it.
 const (
-	kindFound  byte = 1
-	kindPut    byte = 2
-	kindDelete byte = 3
-	kindLearn  byte = 4
-	kindState  byte = 16
+	kindFound   byte = 1
+	kindPut     byte = 2
+	kindDelete  byte = 3
+	kindLearn   byte = 4
+	kindAdvance byte = 5 // from version 2 on
+	kindRefuse  byte = 6 // from version 2 on
+	kindState   byte = 16
 )
 
 // version is the version of every frame this release writes. It must grow with every new field, because an older
-// release that skipped the field would come to another state.
-const version byte = 1
+// release that skipped the field would come to another state. Every older version stays readable: logs hold it. What
+// version 2 added to version 1 (rollouts, history) is absent there, and an absent field means what it meant before.
+const (
+	version       byte = 2
+	oldestVersion byte = 1
+)
 
 // headerBytes is the size of a frame's header: kind, version, length of the body, CRC32C of all the rest.
 const headerBytes = 1 + 1 + 4 + 4
@@ -55,6 +61,10 @@ func Decode(b []byte) (Command, error) {
 		c.Delete, err = decodeBody[Delete](body)
 	case kindLearn:
 		c.Learn, err = decodeBody[Learn](body)
+	case kindAdvance:
+		c.Advance, err = decodeBody[Advance](body)
+	case kindRefuse:
+		c.Refuse, err = decodeBody[Refuse](body)
 	default:
 		return Command{}, fmt.Errorf("command of kind %d: %w", kind, ErrUnsupported)
 	}
@@ -93,7 +103,7 @@ func decodeFrame(b []byte, limit int) (byte, []byte, error) {
 	if binary.BigEndian.Uint32(b[6:]) != checksum(b) {
 		return 0, nil, fmt.Errorf("checksum does not match: %w", ErrCorrupt)
 	}
-	if b[1] != version {
+	if b[1] < oldestVersion || b[1] > version {
 		return 0, nil, fmt.Errorf("version %d: %w", b[1], ErrUnsupported)
 	}
 	return b[0], b[headerBytes:], nil

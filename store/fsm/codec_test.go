@@ -18,6 +18,8 @@ func commands() []Command {
 		putOf("web", 7),
 		{Delete: &Delete{"web", Any}},
 		{Learn: &Learn{"web", []string{":3000", "[::1]:80"}}},
+		{Advance: &Advance{App: "web", Release: 2, Nodes: []string{"h1"}}},
+		{Refuse: &Refuse{App: "web", Release: 2, Why: "exit code 1", Node: "h1", Tail: []string{"Error: boom"}}},
 	}
 }
 
@@ -61,12 +63,26 @@ func TestCodec(t *testing.T) {
 	}
 }
 
-// TestGolden holds bytes that are in logs out there.
+// TestGolden holds bytes that are in logs out there: what is written now, and what older versions wrote.
 func TestGolden(t *testing.T) {
-	b, err := Encode(Command{Delete: &Delete{"web", 5}})
-	want := "\x03\x01\x00\x00\x00\x20\x24\x52\x0e\xa9" + `{"name":"web","prev_modified":5}`
-	if err != nil || string(b) != want {
-		t.Errorf("got %q, %v, want %q", b, err, want)
+	for _, tt := range []struct {
+		c       Command
+		version byte
+		want    string
+	}{
+		{Command{Delete: &Delete{"web", 5}}, 1, "\x03\x01\x00\x00\x00\x20\x24\x52\x0e\xa9" + `{"name":"web","prev_modified":5}`},
+		{Command{Delete: &Delete{"web", 5}}, 2, "\x03\x02\x00\x00\x00\x20\x20\x11\xea\xbe" + `{"name":"web","prev_modified":5}`},
+		{Command{Advance: &Advance{App: "web", Release: 2, Nodes: []string{"h1"}}}, 2,
+			"\x05\x02\x00\x00\x00\x28\x0b\x58\x3a\x43" + `{"app":"web","release":2,"nodes":["h1"]}`},
+		{Command{Refuse: &Refuse{App: "web", Release: 2, Why: "w", Node: "h1", Tail: []string{"t"}}}, 2,
+			"\x06\x02\x00\x00\x00\x3c\x3c\x68\xdd\x2b" + `{"app":"web","release":2,"why":"w","node":"h1","tail":["t"]}`},
+	} {
+		if got, err := Decode([]byte(tt.want)); err != nil || cmp.Diff(tt.c, got) != "" {
+			t.Errorf("version %d: %+v, %v", tt.version, got, err)
+		}
+		if b, err := Encode(tt.c); tt.version == version && (err != nil || string(b) != tt.want) {
+			t.Errorf("got %q, %v, want %q", b, err, tt.want)
+		}
 	}
 }
 
@@ -76,7 +92,8 @@ func TestDecodeRefuses(t *testing.T) {
 		want error
 	}{
 		"nothing":         {nil, ErrCorrupt},
-		"newer version":   {frame(kindPut, 2, `{}`), ErrUnsupported},
+		"newer version":   {frame(kindPut, 3, `{}`), ErrUnsupported},
+		"no version":      {frame(kindPut, 0, `{}`), ErrUnsupported},
 		"newer kind":      {frame(9, 1, `{}`), ErrUnsupported},
 		"a state":         {frame(kindState, 1, `{"id":"","index":0,"apps":{}}`), ErrUnsupported},
 		"unknown field":   {frame(kindDelete, 1, `{"name":"web","prev_modified":5,"x":1}`), ErrCorrupt},
@@ -117,6 +134,13 @@ func TestPrepare(t *testing.T) {
 		"no cluster":  {Found: &Found{}},
 		"no app":      {Put: &Put{}},
 		"delete all":  {Delete: &Delete{Name: "all"}},
+		"no turn":     {Advance: &Advance{App: "web"}},
+		"empty turn":  {Advance: &Advance{App: "web", Nodes: []string{""}}},
+		"turns":       {Advance: &Advance{App: "web", Nodes: make([]string, spec.MaxTurns+1)}},
+		"no reason":   {Refuse: &Refuse{App: "web"}},
+		"long reason": {Refuse: &Refuse{App: "web", Why: strings.Repeat("x", spec.MaxWhyBytes+1)}},
+		"long tail":   {Refuse: &Refuse{App: "web", Why: "w", Tail: make([]string, spec.MaxTailLines+1)}},
+		"wide tail":   {Refuse: &Refuse{App: "web", Why: "w", Tail: []string{strings.Repeat("x", spec.MaxTailBytes+1)}}},
 		"learn none":  {Learn: &Learn{App: "web"}},
 		"learn wrong": {Learn: &Learn{App: "web", Listen: []string{"x"}}},
 		"learn many":  {Learn: &Learn{App: "web", Listen: make([]string, spec.MaxListen+1)}},
@@ -137,10 +161,12 @@ func TestPrepare(t *testing.T) {
 
 func TestDecodeStateRefuses(t *testing.T) {
 	for name, b := range map[string][]byte{
-		"no apps":    frame(kindState, 1, `{"id":"c","index":1,"apps":null}`),
-		"wrong name": frame(kindState, 1, `{"id":"c","index":1,"apps":{"a":{"name":"b"}}}`),
-		"a command":  frame(kindPut, 1, `{}`),
-		"cut":        frame(kindState, 1, `{"id":"c","index":1,"apps":{}}`)[:12],
+		"no apps":     frame(kindState, 1, `{"id":"c","index":1,"apps":null}`),
+		"wrong name":  frame(kindState, 1, `{"id":"c","index":1,"apps":{"a":{"name":"b"}}}`),
+		"a command":   frame(kindPut, 1, `{}`),
+		"no stable":   frame(kindState, 2, `{"id":"c","index":1,"apps":{"a":{"name":"a","rollout":{"stable":1}}}}`),
+		"no such app": frame(kindState, 2, `{"id":"c","index":1,"apps":{},"history":{"a":[]}}`),
+		"cut":         frame(kindState, 1, `{"id":"c","index":1,"apps":{}}`)[:12],
 	} {
 		if _, err := DecodeState(b); !errors.Is(err, ErrCorrupt) {
 			t.Errorf("%s: %v", name, err)

@@ -3,6 +3,7 @@ package fsm
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"meshnode/store/spec"
 )
@@ -20,6 +21,10 @@ type Command struct {
 	Delete *Delete
 	// Learn records client addresses that workers asked for.
 	Learn *Learn
+	// Advance takes a rollout one step on.
+	Advance *Advance
+	// Refuse ends a rollout by going back.
+	Refuse *Refuse
 }
 
 // Found gives the cluster its identity. Repeating it is harmless; another identity is an ErrConflict.
@@ -27,14 +32,19 @@ type Found struct {
 	ClusterID string `json:"cluster_id"`
 }
 
-// Put creates or replaces an app. App.Release, Learned, Created and Modified are the machine's own: what is given there
-// is ignored.
+// Put creates or replaces an app. App.Standing is the machine's own: what is given there is ignored.
 type Put struct {
 	App spec.App `json:"app"`
 	// PrevModified is the App.Modified this change is based on; 0: the app must not exist; Any: whatever there is.
 	PrevModified uint64 `json:"prev_modified"`
 	// NewRelease asks for new processes though nothing changed: a reload.
 	NewRelease bool `json:"new_release,omitempty"`
+	// Serves says that, as the proposer sees it, some worker of the app is ready: a new release is then rolled out one node
+	// at a time. Where nobody serves there is nothing to be kept, and all nodes take it at once.
+	Serves bool `json:"serves,omitempty"`
+	// Time is when it was proposed, in seconds of Unix time by the proposer's clock. 0 is a proposer of version 1, which kept
+	// no history and knew no rollout: then neither is begun.
+	Time int64 `json:"time,omitempty"`
 }
 
 // Delete forgets an app.
@@ -65,13 +75,17 @@ func (c Command) Prepare() (Command, error) {
 	case c.Put != nil:
 		put := *c.Put
 		put.App = put.App.WithDefaults()
-		put.App.Release, put.App.Created, put.App.Modified, put.App.Learned = 0, 0, 0, nil
+		put.App.Standing = spec.Standing{}
 		err = put.App.Validate()
 		c.Put = &put
 	case c.Delete != nil:
 		err = spec.ValidateName(c.Delete.Name)
 	case c.Learn != nil:
 		err = c.Learn.validate()
+	case c.Advance != nil:
+		err = c.Advance.validate()
+	case c.Refuse != nil:
+		err = c.Refuse.validate()
 	}
 	if err != nil {
 		return Command{}, fmt.Errorf("%w: %w", ErrInvalid, err)
@@ -98,6 +112,12 @@ func (c Command) content() (byte, any, error) {
 	if c.Learn != nil {
 		kind, field, set = kindLearn, c.Learn, set+1
 	}
+	if c.Advance != nil {
+		kind, field, set = kindAdvance, c.Advance, set+1
+	}
+	if c.Refuse != nil {
+		kind, field, set = kindRefuse, c.Refuse, set+1
+	}
 	if set != 1 {
 		return 0, nil, fmt.Errorf("%w: %d changes in one command, want exactly one", ErrInvalid, set)
 	}
@@ -118,4 +138,49 @@ func (l *Learn) validate() error {
 		}
 	}
 	return errors.Join(problems...)
+}
+
+// Advance takes the rollout of a release on: nodes get their turn, or it is over. It is an ErrConflict when that release is
+// not being rolled out.
+type Advance struct {
+	App     string `json:"app"`
+	Release uint64 `json:"release"`
+	// Nodes may run the release from now on; one that may already is not counted twice.
+	Nodes []string `json:"nodes,omitempty"`
+	// Done ends the rollout: all nodes may, also those that come later.
+	Done bool `json:"done,omitempty"`
+}
+
+// Refuse ends the rollout of a release by going back to the one before, under its old number: a node that still runs that
+// one has nothing to do. It is an ErrConflict when the release is not being rolled out.
+type Refuse struct {
+	App     string `json:"app"`
+	Release uint64 `json:"release"`
+	// Why, Node and Tail are kept with the release; see spec.Past.
+	Why  string   `json:"why"`
+	Node string   `json:"node,omitempty"`
+	Tail []string `json:"tail,omitempty"`
+}
+
+func (a *Advance) validate() error {
+	if err := spec.ValidateName(a.App); err != nil {
+		return err
+	}
+	if len(a.Nodes) > spec.MaxTurns || slices.Contains(a.Nodes, "") || len(a.Nodes) == 0 && !a.Done {
+		return fmt.Errorf("nodes: %d names, want 1 to %d, or the end of the rollout", len(a.Nodes), spec.MaxTurns)
+	}
+	return nil
+}
+
+func (r *Refuse) validate() error {
+	if err := spec.ValidateName(r.App); err != nil {
+		return err
+	}
+	if r.Why == "" || len(r.Why) > spec.MaxWhyBytes {
+		return fmt.Errorf("why: %d bytes, want 1 to %d", len(r.Why), spec.MaxWhyBytes)
+	}
+	if len(r.Tail) > spec.MaxTailLines || slices.ContainsFunc(r.Tail, func(l string) bool { return len(l) > spec.MaxTailBytes }) {
+		return fmt.Errorf("tail: more than %d lines of %d bytes", spec.MaxTailLines, spec.MaxTailBytes)
+	}
+	return nil
 }

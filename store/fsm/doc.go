@@ -7,9 +7,10 @@
 // Concurrency: Machine.Apply and Machine.Restore are called from one goroutine at a time. Machine.State and Machine.Fault
 // may be called from any goroutine, and what they return is immutable.
 //
-// Errors: a refused command answers with ErrConflict, ErrNotFound, ErrExists or ErrTooMany and changes nothing but the
-// index. A command that cannot be read (ErrCorrupt, ErrUnsupported) halts the machine: every later command answers with
+// Errors: a refused command answers with ErrConflict, ErrNotFound, ErrExists, ErrRollout or ErrTooMany and changes nothing
+// but the index. A command that cannot be read (ErrCorrupt, ErrUnsupported) halts the machine: every later command answers with
 // ErrHalted until a good snapshot is restored, because guessing would make this node differ from the others in silence.
 //
-// Reading order: command.go (what can be asked), codec.go (bytes), machine.go (rules), state.go (snapshots), errors.go.
+// Reading order: command.go (what can be asked), codec.go (bytes), machine.go (rules), release.go (rules of releases and
+// their rollout), state.go (snapshots), errors.go.
 package fsm

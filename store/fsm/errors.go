@@ -9,7 +9,9 @@ var (
 	ErrNotFound = errors.New("no such app")
 	// ErrExists is the answer to a Put that demands that the app does not exist yet.
 	ErrExists = errors.New("the app exists already")
-	// ErrTooMany is the answer to a command that would pass a limit: of apps, or of learned addresses.
+	// ErrRollout is the answer to a Put of a new release while another is still being rolled out.
+	ErrRollout = errors.New("a rollout is under way")
+	// ErrTooMany is the answer to a command that would pass a limit: of apps, of learned addresses, or of turns in a rollout.
 	ErrTooMany = errors.New("too many")
 	// ErrHalted is the answer of a machine that met a command it cannot read; see Machine.Fault.
 	ErrHalted = errors.New("the configuration on this node is halted")

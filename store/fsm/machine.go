@@ -83,8 +83,12 @@ func change(next *spec.Cluster, c Command) (*spec.App, error) {
 		return put(next, c.Put)
 	case c.Delete != nil:
 		return remove(next, c.Delete)
-	default:
+	case c.Learn != nil:
 		return learn(next, c.Learn)
+	case c.Advance != nil:
+		return advance(next, c.Advance)
+	default:
+		return refuse(next, c.Refuse)
 	}
 }
 
@@ -109,12 +113,17 @@ func put(next *spec.Cluster, p *Put) (*spec.App, error) {
 	case !exists && len(next.Apps) >= spec.MaxApps:
 		return nil, fmt.Errorf("%w apps: at most %d", ErrTooMany, spec.MaxApps)
 	}
-	app.Release, app.Created, app.Learned = old.Release, old.Created, old.Learned
+	app.Standing = old.Standing
 	if !exists {
 		app.Created = next.Index
 	}
 	if !exists || p.NewRelease || !app.SameProcess(old) {
-		app.Release++
+		if err := release(next, &app, old, p); err != nil {
+			return nil, err
+		}
+	}
+	if app.Stopped {
+		app.Rollout = spec.Rollout{} // nobody is left to wait for his turn
 	}
 	return store(next, app), nil
 }
@@ -129,6 +138,10 @@ func remove(next *spec.Cluster, d *Delete) (*spec.App, error) {
 	}
 	next.Apps = maps.Clone(next.Apps)
 	delete(next.Apps, d.Name)
+	if len(next.History[d.Name]) > 0 {
+		next.History = maps.Clone(next.History)
+		delete(next.History, d.Name)
+	}
 	return &old, nil
 }
 

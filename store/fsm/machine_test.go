@@ -201,7 +201,11 @@ func randomLog(t *testing.T, seed uint64, n int) [][]byte {
 	for i := range log {
 		name := fmt.Sprintf("app-%d", r.IntN(5))
 		var c Command
-		switch r.IntN(8) {
+		switch r.IntN(12) {
+		case 8, 9:
+			c.Advance = &Advance{App: name, Release: r.Uint64N(6), Nodes: []string{fmt.Sprintf("h%d", r.IntN(3))}, Done: r.IntN(3) == 0}
+		case 10:
+			c.Refuse = &Refuse{App: name, Release: r.Uint64N(6), Why: "broken"}
 		case 0:
 			c.Found = &Found{"c1"}
 		case 1:
@@ -211,6 +215,7 @@ func randomLog(t *testing.T, seed uint64, n int) [][]byte {
 		default:
 			c = putOf(name, prev())
 			c.Put.App.Workers, c.Put.NewRelease = r.IntN(4), r.IntN(4) == 0
+			c.Put.Serves, c.Put.Time, c.Put.App.Stopped = r.IntN(4) > 0, r.Int64N(3), r.IntN(8) == 0
 			c.Put.App.Env = map[string]string{"A": fmt.Sprint(r.IntN(2)), "B": "<&>", "C": "ü"}
 		}
 		b, err := Encode(c)

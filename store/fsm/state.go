@@ -7,8 +7,8 @@ import (
 	"meshnode/store/spec"
 )
 
-// MaxStateBytes is the largest encoded state, in bytes: MaxApps apps of MaxAppBytes, and room for what is around them.
-const MaxStateBytes = spec.MaxApps*(spec.MaxAppBytes+4<<10) + 1<<20
+// MaxStateBytes is the largest encoded state, in bytes: MaxApps apps with their history, and room for what is around them.
+const MaxStateBytes = spec.MaxApps*(spec.MaxAppBytes+spec.MaxHistoryBytes+4<<10) + 1<<20
 
 // EncodeState returns the bytes of c for a snapshot: the same state gives the same bytes. It fails with ErrTooLarge.
 func EncodeState(c *spec.Cluster) ([]byte, error) {
@@ -34,6 +34,14 @@ func DecodeState(b []byte) (*spec.Cluster, error) {
 	for name, app := range c.Apps {
 		if app.Name != name {
 			return nil, fmt.Errorf("app %q is filed under %q: %w", app.Name, name, ErrCorrupt)
+		}
+		if _, ok := c.For(app, ""); !ok {
+			return nil, fmt.Errorf("app %q: release %d, which its nodes run, is not kept: %w", name, app.Rollout.Stable, ErrCorrupt)
+		}
+	}
+	for name, past := range c.History {
+		if _, ok := c.Apps[name]; !ok || len(past) > spec.MaxHistory {
+			return nil, fmt.Errorf("%d former releases of app %q: %w", len(past), name, ErrCorrupt)
 		}
 	}
 	return c, nil

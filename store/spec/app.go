@@ -99,6 +99,10 @@ type Standing struct {
 	Modified uint64 `json:"modified"`
 	// Rollout is how far Release has come over the nodes.
 	Rollout Rollout `json:"rollout,omitzero"`
+	// Newest is the highest number that a release of the app ever had, refused ones included; 0 means Release.
+	Newest uint64 `json:"newest,omitempty"`
+	// Since is when Release was proposed, in seconds of Unix time by the proposer's clock; 0 when it is not known.
+	Since int64 `json:"since,omitempty"`
 }
 
 // Timeouts are deadlines in seconds. Zero means the default.

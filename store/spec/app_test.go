@@ -196,7 +196,8 @@ func TestJSONNames(t *testing.T) {
 	a.Env, a.Listen, a.Learned = map[string]string{"A": "1"}, []string{":80"}, []string{":81"}
 	a.WaitReady, a.Stopped = true, true
 	a.Namespace, a.Process.User, a.Rollout = "n", "app", Rollout{Stable: 3, Nodes: []string{"h1"}}
-	past := Past{App: App{Name: "web"}, Refused: "why", Since: 7}
+	a.Newest, a.Since = 5, 7
+	past := Past{App: App{Name: "web"}, Refused: "why", Node: "h2", Tail: []string{"boom"}}
 	got, err := json.Marshal(Cluster{ID: "c", Index: 1, Apps: map[string]App{"web": a}, History: map[string][]Past{"web": {past}}})
 	if err != nil {
 		t.Fatal(err)
@@ -208,9 +209,9 @@ func TestJSONNames(t *testing.T) {
 		`"restart":{"min_uptime_seconds":1,"max":16,"backoff_seconds":0.1,"watch_delay_seconds":1},` +
 		`"health":{"interval_seconds":2,"timeout_seconds":1,"fall":3,"rise":2,"hang_seconds":10},` +
 		`"logs":{"file_bytes":52428800,"keep":9,"cap_bytes":1073741824},` +
-		`"release":0,"learned":[":81"],"created":0,"modified":0,"rollout":{"stable":3,"nodes":["h1"]}}},` +
+		`"release":0,"learned":[":81"],"created":0,"modified":0,"rollout":{"stable":3,"nodes":["h1"]},"newest":5,"since":7}},` +
 		`"history":{"web":[{"app":{"name":"web","command":null,"dir":"","workers":0,"mode":"","timeouts":{"listen_seconds":0,` +
-		`"drain_seconds":0,"kill_seconds":0},"order":"","release":0,"created":0,"modified":0},"refused":"why","since":7}]}}`
+		`"drain_seconds":0,"kill_seconds":0},"order":"","release":0,"created":0,"modified":0},"refused":"why","node":"h2","tail":["boom"]}]}}`
 	if string(got) != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}

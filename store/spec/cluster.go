@@ -17,7 +17,7 @@ type Cluster struct {
 	Index uint64 `json:"index"`
 	// Apps holds every app by its name. Never nil in a published value.
 	Apps map[string]App `json:"apps"`
-	// History holds the former releases of every app by its name, oldest first, at most MaxHistory of each.
+	// History holds the former releases of every app by its name, by number, at most MaxHistory of each.
 	History map[string][]Past `json:"history,omitempty"`
 }
 

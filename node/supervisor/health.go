@@ -1,0 +1,150 @@
+package supervisor
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"meshnode/node/supervisor/nodeipc"
+)
+
+// Bounds of health checks.
+const (
+	startingInterval = time.Second // between checks of a worker that has not passed one yet
+	maxAnswer        = 64 << 10    // bytes of an answer that are read
+	jitter           = 0.1         // share by which an interval is varied, so that not all workers are asked at once
+)
+
+// health is what the checks of one worker say.
+type health struct {
+	mu     sync.Mutex
+	ill    string // why it is ill, empty = well
+	failed int    // checks in a row
+	passed int
+}
+
+// illness is why the worker is not well, empty if it is.
+func (p *process) illness() string {
+	p.health.mu.Lock()
+	defer p.health.mu.Unlock()
+	return p.health.ill
+}
+
+// ailing reports whether the worker has failed so many checks that it is to be replaced: twice what takes it out of the routing.
+func (p *process) ailing() bool {
+	p.health.mu.Lock()
+	defer p.health.mu.Unlock()
+	return p.health.ill != "" && p.health.failed >= 2*p.spec.Health.Fall
+}
+
+// note takes in the outcome of a check.
+func (h *health) note(of Health, err error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if err == nil {
+		h.failed = 0
+		if h.passed++; h.passed >= of.Rise {
+			h.ill = ""
+		}
+		return
+	}
+	h.passed = 0
+	if h.failed++; h.failed >= of.Fall {
+		h.ill = "its health check fails: " + err.Error()
+	}
+}
+
+// mindHealth checks a worker that is up, until dead. The first check that passes makes it ready.
+func (p *process) mindHealth(dead <-chan struct{}) {
+	passed := p.record().Ready // by a former run of the node
+	if !passed {
+		select {
+		case <-p.up:
+		case <-dead:
+			return
+		}
+	}
+	t := time.NewTimer(0)
+	defer t.Stop()
+	for {
+		select {
+		case <-t.C:
+		case <-dead:
+			return
+		}
+		err := p.check()
+		switch {
+		case passed:
+			p.health.note(p.spec.Health, err)
+		case err == nil:
+			passed = true
+			p.reportReady()
+		}
+		next := p.spec.Health.Interval
+		if !passed {
+			next = min(next, startingInterval)
+		}
+		t.Reset(time.Duration(float64(next) * (1 + jitter*(2*rand.Float64()-1))))
+	}
+}
+
+// check asks the worker once.
+func (p *process) check() error {
+	of := p.spec.Health
+	ctx, cancel := context.WithTimeout(context.Background(), of.Timeout)
+	defer cancel()
+	tr := &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return p.dial(ctx) }}
+	defer tr.CloseIdleConnections()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://localhost"+of.Path, nil)
+	if err != nil {
+		return err
+	}
+	req.Header.Set("User-Agent", "meshnode-health")
+	res, err := (&http.Client{Transport: tr, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}).Do(req)
+	if ctx.Err() != nil {
+		return fmt.Errorf("GET %s has no answer within %s", of.Path, of.Timeout)
+	}
+	if err != nil {
+		return fmt.Errorf("GET %s: %w", of.Path, err)
+	}
+	defer res.Body.Close()
+	_, _ = io.CopyN(io.Discard, res.Body, maxAnswer) // a short body ends earlier
+	if res.StatusCode >= 400 {
+		return fmt.Errorf("GET %s is answered with %s", of.Path, res.Status)
+	}
+	return nil
+}
+
+// dial opens a connection to this very worker: to its private port, or by giving it one end of a socket pair.
+func (p *process) dial(ctx context.Context) (net.Conn, error) {
+	if p.Channel == nil {
+		var d net.Dialer
+		d.SetMultipathTCP(false)
+		return d.DialContext(ctx, "tcp", p.Addr)
+	}
+	listens := p.record().Listens
+	if len(listens) == 0 {
+		return nil, net.ErrClosed
+	}
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	f := os.NewFile(uintptr(fds[0]), "health")
+	defer f.Close() // FileConn duplicates
+	err = p.Channel.Offer(listens[0].Key, fds[1], netip.AddrPort{}, func(nodeipc.Outcome) {})
+	unix.Close(fds[1])
+	if err != nil {
+		return nil, err
+	}
+	return net.FileConn(f)
+}

@@ -1,0 +1,78 @@
+package keeper
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// Start is what a worker is started with.
+type Start struct {
+	Name      string          `json:"name"` // Name is what it is kept under.
+	Meta      json.RawMessage `json:"meta"`
+	Path      string          `json:"path"` // Path of the program, absolute.
+	Argv      []string        `json:"argv"`
+	Env       []string        `json:"env"`
+	Dir       string          `json:"dir"`
+	User      *Account        `json:"user,omitempty"`       // User is nil for the node's own.
+	OpenFiles uint64          `json:"open_files,omitempty"` // OpenFiles limits the descriptors; 0 = as the node.
+	Alone     bool            `json:"alone,omitempty"`      // Alone leaves it in the node's process group.
+	Inherit   int             `json:"inherit"`              // Inherit is how many of the files the worker gets, as 0, 1, 2, ...
+	Cgroup    bool            `json:"cgroup,omitempty"`     // Cgroup: the file after those is the folder of its cgroup.
+}
+
+// Account is a user with groups, by number.
+type Account struct {
+	UID    uint32   `json:"uid"`
+	GID    uint32   `json:"gid"`
+	Groups []uint32 `json:"groups"`
+}
+
+// start forks a worker. Of the files those after the worker's are kept under its name.
+func (k *Keeper) start(r request) (int, error) {
+	var s Start
+	if err := json.Unmarshal(r.p.Body, &s); err != nil || s.Inherit > len(r.fds) {
+		closeAll(r.fds)
+		return 0, errors.Join(errors.New("a start that cannot be read"), err)
+	}
+	theirs, rest := r.fds[:s.Inherit], r.fds[s.Inherit:]
+	sys := &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	if s.User != nil {
+		sys.Credential = &syscall.Credential{Uid: s.User.UID, Gid: s.User.GID, Groups: s.User.Groups}
+	}
+	if s.Cgroup && len(rest) > 0 {
+		sys.UseCgroupFD, sys.CgroupFD = true, rest[0]
+		theirs, rest = r.fds[:s.Inherit+1], rest[1:]
+	}
+	defer closeAll(theirs)
+	pid, err := fork(s.Path, s.Argv, &syscall.ProcAttr{Dir: s.Dir, Env: s.Env, Files: numbers(theirs[:s.Inherit]), Sys: sys})
+	if err != nil {
+		closeAll(rest)
+		return 0, err
+	}
+	k.children.add(pid)
+	if s.OpenFiles > 0 {
+		// The worker's program has begun by now, but reads its limit later than this.
+		_ = unix.Prlimit(pid, unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: s.OpenFiles, Max: s.OpenFiles}, nil)
+	}
+	return pid, k.hold(s.Name, s.Meta, rest, pid)
+}
+
+func fork(path string, argv []string, attr *syscall.ProcAttr) (int, error) {
+	pid, err := syscall.ForkExec(path, argv, attr)
+	if err != nil {
+		return 0, fmt.Errorf("start %s: %w", path, err)
+	}
+	return pid, nil
+}
+
+func numbers(fds []int) []uintptr {
+	out := make([]uintptr, len(fds))
+	for i, fd := range fds {
+		out[i] = uintptr(fd)
+	}
+	return out
+}

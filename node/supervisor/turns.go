@@ -1,0 +1,157 @@
+package supervisor
+
+import (
+	"fmt"
+	"slices"
+	"time"
+)
+
+// What the ends and the readiness of its processes mean to a slot. All of it runs in the slot's goroutine.
+
+func (s *slot) onReady(p *process) {
+	if p.retiring || p != s.procs.cur && p != s.procs.next {
+		return // its end is on the way, if it is not here already
+	}
+	s.procs.deadline.Stop()
+	proof := p.spec.Times.Watch
+	if p == s.procs.next && proof > 0 && s.procs.renewing == nil {
+		s.procs.watch.Reset(proof) // the old worker serves on: a new one that dies again has no client yet
+		return
+	}
+	if !p.route() {
+		return // it has ended
+	}
+	s.promote(p)
+	if proof > 0 && p.Release != s.proven {
+		s.procs.watch.Reset(proof)
+		s.publish(func(st *Status) { st.Unproven = true })
+	}
+}
+
+// onProven takes in that a new worker has stayed up, ready, as long as it had to.
+func (s *slot) onProven() {
+	if p := s.procs.next; p != nil && p.route() {
+		s.promote(p)
+	}
+	if s.procs.cur != nil && s.procs.cur.ready {
+		s.proven = s.procs.cur.Release
+	}
+	s.publish(func(st *Status) { st.Unproven = false })
+}
+
+// promote has a worker that is in the routing be the slot's own; the one before it goes.
+func (s *slot) promote(p *process) {
+	p.ready = true
+	s.serving.Store(p)
+	p.note(func(r *record) { r.Ready = true })
+	renewed := s.procs.renewing
+	if renewed != nil {
+		s.sup.meter.count(metricRenewals, 1)
+	}
+	if p == s.procs.next {
+		old := s.procs.cur
+		s.procs.cur, s.procs.next, s.procs.spec, s.procs.renewing = p, nil, p.spec, nil
+		if old != nil {
+			old.abrupt = renewed != nil && renewed.abrupt
+			s.retire(old)
+		}
+	}
+	s.log.Info("worker is ready", "release", p.Release)
+	s.publish(func(st *Status) {
+		st.State, st.PID, st.Worker, st.Mode = StateReady, p.PID, p.ID, p.Mode
+		st.Release, st.Replacing, st.StartedAt, st.Ill, st.Done = p.Release, 0, p.started, "", false
+		if renewed != nil {
+			st.Restarts++
+		}
+		if p.Release >= st.Refused { // an older worker that was started again does not mend the refused release
+			st.Refused, st.Error, st.Tail = 0, "", nil
+		}
+	})
+}
+
+func (s *slot) onExit(p *process) {
+	s.procs.live--
+	s.serving.CompareAndSwap(p, nil)
+	s.publish(func(st *Status) { st.LastExit = p.end.String() })
+	if s.sup.o.OnExit != nil {
+		s.sup.o.OnExit(p.lastWord())
+	}
+	switch {
+	case p == s.procs.next:
+		s.nextEnded(p)
+	case p != s.procs.cur: // a retired predecessor
+	case s.procs.stopping:
+		s.procs.cur = nil
+	case s.procs.pending != nil:
+		spec := *s.procs.pending
+		s.procs.pending, s.procs.cur, s.back = nil, nil, backoff{}
+		s.begin(spec)
+	case s.procs.next != nil:
+		s.procs.cur = nil
+		s.publish(func(st *Status) {
+			next := s.procs.next
+			st.State, st.PID, st.Worker, st.StartedAt = StateStarting, next.PID, next.ID, next.started
+		})
+	default:
+		s.procs.cur = nil
+		s.procs.deadline.Stop()
+		s.curEnded(p)
+	}
+}
+
+// nextEnded refuses the release of a successor that has ended, unless it was to be the same as its predecessor's.
+func (s *slot) nextEnded(p *process) {
+	s.procs.next = nil
+	s.procs.deadline.Stop()
+	what := p.end.String() + " before it was ready"
+	if s.procs.watch.Stop() {
+		what = fmt.Sprintf("%s, %s after its start", p.end, time.Since(p.started).Round(10*time.Millisecond))
+	}
+	if why := s.procs.renewing; why != nil {
+		s.procs.renewing = nil
+		s.log.Warn("worker cannot be replaced", "reason", why.reason, "err", what)
+		s.publish(func(st *Status) {
+			st.Replacing, st.Error, st.Tail = 0, why.reason+", and its successor "+what, p.tail()
+		})
+	} else {
+		s.refuse(p.Release, what, p.tail())
+	}
+	if s.procs.cur == nil { // the old worker died meanwhile; its release is the one that is known to work
+		s.restart()
+	}
+}
+
+// curEnded decides what follows the end of the slot's only worker, which nobody asked to end.
+func (s *slot) curEnded(p *process) {
+	unproven := s.procs.watch.Stop()
+	r := p.spec.Restart
+	if r.Off || p.end.code() >= 0 && slices.Contains(r.StopExitCodes, p.end.code()) {
+		s.log.Info("worker ended, and stays so", "reason", p.end.String())
+		s.publish(func(st *Status) {
+			st.State, st.PID, st.Replacing, st.Done, st.Unproven = StateStopped, 0, 0, true, false
+			if p.end.code() != 0 {
+				st.Error, st.Tail = p.end.String(), p.tail()
+			}
+		})
+		return
+	}
+	uptime, what := time.Since(p.started), p.end.String()
+	if !p.ready { // a failed start, however long it took
+		uptime, what = 0, what+" before it was ready"
+	}
+	s.failed(uptime, what, p.tail())
+	if unproven {
+		s.publish(func(st *Status) { st.Unproven = false })
+	}
+}
+
+// renew starts a successor of the same release, if the worker that is meant still serves.
+func (s *slot) renew(why *renewal) {
+	cur := s.procs.cur
+	if cur == nil || !cur.ready || cur.retiring || cur.ID != why.worker || s.procs.next != nil || s.procs.pending != nil {
+		return
+	}
+	s.log.Info("worker is being replaced", "worker", cur.ID, "reason", why.reason)
+	s.procs.renewing = why
+	s.succeed(s.procs.spec)
+}

@@ -1,0 +1,40 @@
+package supervisor
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os/exec"
+	"path/filepath"
+	"time"
+)
+
+// VersionOf asks the meshnode binary at path which version it is: whether it runs on this machine at all shows in that.
+func VersionOf(ctx context.Context, path string, limit time.Duration) (string, error) {
+	if !filepath.IsAbs(path) {
+		return "", errors.New("the path is not absolute")
+	}
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	raw, err := exec.CommandContext(ctx, path, "version", "-json").Output()
+	if err != nil {
+		return "", unwrapExec(err)
+	}
+	var v struct {
+		Version string `json:"version"`
+	}
+	if err := json.Unmarshal(raw, &v); err != nil || v.Version == "" {
+		return "", fmt.Errorf("it does not say its version")
+	}
+	return v.Version, nil
+}
+
+// unwrapExec takes the wrapping off that would repeat the program's name.
+func unwrapExec(err error) error {
+	var path interface{ Unwrap() error }
+	if errors.As(err, &path) && path.Unwrap() != nil {
+		return path.Unwrap()
+	}
+	return err
+}
