@@ -77,7 +77,7 @@ func declareApp(fs *flag.FlagSet) *appFlags {
 	fs.StringVar(&f.workers, "instances", "max", sameAs+"i")
 	fs.Var(&f.ports, "port", "`port` port or host:port clients connect to; repeat it for more (Node.js apps seldom need it)")
 	f.base.Mode, f.base.Order = spec.ModeAuto, spec.OrderStartFirst
-	fs.Var(wordFlag[spec.Mode]{&f.base.Mode}, "mode", "`mode` how workers get connections: auto, cluster or port (default auto)")
+	fs.Var(wordFlag[spec.Mode]{&f.base.Mode}, "mode", "`mode` how workers get connections: auto, cluster, socket or port (default auto)")
 	fs.Var(&f.env, "env", "`K=V` a variable for the workers; repeat it for more; with an app file, -env x lays its env_x over env")
 	fs.StringVar(&f.cwd, "cwd", "", "`dir` folder the workers run in (default this one)")
 	fs.StringVar(&f.run.interpreter, "interpreter", "", "`program` what runs the script, or none (default by the script's ending)")
@@ -148,7 +148,7 @@ func (f *appFlags) app(c *console, what string, args []string) (spec.App, error)
 
 // check refuses what the cluster would refuse, in the words of the command line.
 func (f *appFlags) check(a spec.App) error {
-	modes := []string{string(spec.ModeAuto), string(spec.ModeCluster), string(spec.ModePort)}
+	modes := []string{string(spec.ModeAuto), string(spec.ModeCluster), string(spec.ModeSocket), string(spec.ModePort)}
 	orders := []string{string(spec.OrderStartFirst), string(spec.OrderStopFirst)}
 	if err := oneOf("-mode", string(a.Mode), modes); err != nil {
 		return err
