@@ -8,6 +8,7 @@ import (
 
 	"meshnode/node/api"
 	"meshnode/node/supervisor"
+	"meshnode/node/supervisor/output"
 	"meshnode/store/spec"
 )
 
@@ -52,7 +53,8 @@ func TestWorkerSpec(t *testing.T) {
 	want := supervisor.Spec{App: "web", Release: 3, Command: app.Command, Dir: "/", Env: []string{"A=1", "B=2"}, Mode: supervisor.ModeCluster, Port: 8080,
 		Times:   supervisor.Times{Listen: time.Second, Watch: time.Second, Drain: 2 * time.Second, Kill: 500 * time.Millisecond},
 		Restart: supervisor.Restart{MinUptime: time.Second, Max: 16, Backoff: 100 * time.Millisecond, WatchDelay: time.Second},
-		Health:  supervisor.Health{Interval: 2 * time.Second, Timeout: time.Second, Fall: 3, Rise: 2, Hang: 10 * time.Second}}
+		Health:  supervisor.Health{Interval: 2 * time.Second, Timeout: time.Second, Fall: 3, Rise: 2, Hang: 10 * time.Second},
+		Logs:    output.Policy{FileBytes: 50 << 20, Keep: 9, CapBytes: 1 << 30}}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Errorf("a Node app (-want +got):\n%s", d)
 	}

@@ -109,7 +109,7 @@ func failedApps(all map[string]api.LocalStatus) []api.Warning {
 
 func (n *Node) appStatus(name string, all map[string]api.LocalStatus) api.AppStatus {
 	app := n.store.State().Apps[name]
-	s := api.AppStatus{App: name, Release: app.Release, Stopped: app.Stopped, Listen: slices.Concat([]string{}, app.Listen, app.Learned), Rollout: n.rolloutOf(app, all)}
+	s := api.AppStatus{App: name, Namespace: app.Namespace, Release: app.Release, Stopped: app.Stopped, Listen: slices.Concat([]string{}, app.Listen, app.Learned), Rollout: n.rolloutOf(app, all)}
 	for _, l := range all {
 		p := l.Progress[name]
 		s.Workers += p.Want
@@ -153,6 +153,7 @@ func (b clusterBackend) Workers(ctx context.Context, app string) ([]api.WorkerSt
 	for _, l := range b.n.gather(ctx) {
 		for _, w := range l.Workers {
 			if app == "" || w.App == app {
+				w.Namespace = b.n.store.State().Apps[w.App].Namespace
 				out = append(out, w)
 			}
 		}

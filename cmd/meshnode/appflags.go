@@ -7,25 +7,27 @@ import (
 	"strings"
 	"time"
 
+	"meshnode/node/appfile"
 	"meshnode/node/config"
 	"meshnode/store/spec"
 )
 
 // appFlags are the flags that say how an app is to run.
 type appFlags struct {
+	base         spec.App // what flags set straight away
 	name         string
 	workers      string
 	ports        listFlag
-	mode         string
 	env          listFlag
 	cwd          string
-	interpreter  string
-	order        string
-	waitReady    bool
-	timeouts     spec.Timeouts
+	run          runFlags
+	care         careFlags
 	declaredOn   *flag.FlagSet
 	declaredName []string
 }
+
+// runFlags say what runs the script.
+type runFlags struct{ interpreter, nodeArgs string }
 
 // listFlag is a flag that may be given many times.
 type listFlag []string
@@ -33,15 +35,17 @@ type listFlag []string
 func (l *listFlag) String() string     { return strings.Join(*l, ",") }
 func (l *listFlag) Set(v string) error { *l = append(*l, v); return nil }
 
-// secondsFlag is a time limit. It insists on a unit, as other programs read a bare number as milliseconds.
+// secondsFlag is a time of an app. A bare number is in milliseconds, as in PM2.
 type secondsFlag struct{ to *float64 }
 
 func (s secondsFlag) String() string { return "" }
 
 func (s secondsFlag) Set(v string) error {
-	var d time.Duration
-	err := timeFlag{&d}.Set(v)
-	*s.to = d.Seconds()
+	seconds, err := appfile.Seconds(v)
+	if err == nil && seconds == 0 {
+		err = fmt.Errorf("%q must be more than nothing", v)
+	}
+	*s.to = seconds
 	return err
 }
 
@@ -70,16 +74,22 @@ func declareApp(fs *flag.FlagSet) *appFlags {
 	fs.StringVar(&f.name, "name", "", "`name` name of the app (default the script's)")
 	fs.StringVar(&f.name, "n", "", sameAs+"name")
 	fs.StringVar(&f.workers, "i", "max", "`n` how many workers on every node, or max for one per core (default max)")
+	fs.StringVar(&f.workers, "instances", "max", sameAs+"i")
 	fs.Var(&f.ports, "port", "`port` port or host:port clients connect to; repeat it for more (Node.js apps seldom need it)")
-	fs.StringVar(&f.mode, "mode", "auto", "`mode` how workers get connections: auto, cluster, socket or port (default auto)")
-	fs.Var(&f.env, "env", "`K=V` a variable for the workers; repeat it for more")
+	f.base.Mode, f.base.Order = spec.ModeAuto, spec.OrderStartFirst
+	fs.Var(wordFlag[spec.Mode]{&f.base.Mode}, "mode", "`mode` how workers get connections: auto, cluster, socket or port (default auto)")
+	fs.Var(&f.env, "env", "`K=V` a variable for the workers; repeat it for more; with an app file, -env x lays its env_x over env")
 	fs.StringVar(&f.cwd, "cwd", "", "`dir` folder the workers run in (default this one)")
-	fs.StringVar(&f.interpreter, "interpreter", "", "`program` what runs the script, or none (default by the script's ending)")
-	fs.StringVar(&f.order, "order", "start-first", "`order` how workers are replaced: start-first or stop-first (default start-first)")
-	fs.BoolVar(&f.waitReady, "wait-ready", false, "a worker is ready only when it says so: process.send('ready') or READY=1")
-	fs.Var(secondsFlag{&f.timeouts.Listen}, "listen-timeout", "`time` how long a worker may take to get ready (default 30s)")
-	fs.Var(secondsFlag{&f.timeouts.Drain}, "drain-timeout", "`time` how long open connections may take before a worker is stopped (default 30s)")
-	fs.Var(secondsFlag{&f.timeouts.Kill}, "kill-timeout", "`time` how long a worker may take to end before it is killed (default 10s)")
+	fs.StringVar(&f.run.interpreter, "interpreter", "", "`program` what runs the script, or none (default by the script's ending)")
+	fs.StringVar(&f.run.nodeArgs, "node-args", "", "`args` arguments for what runs the script, between it and the script")
+	fs.StringVar(&f.run.nodeArgs, "interpreter-args", "", sameAs+"node-args")
+	fs.Var(wordFlag[spec.Order]{&f.base.Order}, "order", "`order` how workers are replaced: start-first or stop-first (default start-first)")
+	fs.BoolVar(&f.base.WaitReady, "wait-ready", false, "a worker is ready only when it says so: process.send('ready') or READY=1")
+	fs.Var(secondsFlag{&f.base.Timeouts.Listen}, "listen-timeout", "`time` how long a worker may take to get ready (default 30s)")
+	fs.Var(secondsFlag{&f.base.Timeouts.Drain}, "drain-timeout", "`time` how long open connections may take before a worker is stopped (default 30s)")
+	fs.Var(secondsFlag{&f.base.Timeouts.Kill}, "kill-timeout", "`time` how long a worker may take to end before it is killed (default 10s)")
+	fs.Var(secondsFlag{&f.base.Timeouts.Kill}, "k", sameAs+"kill-timeout")
+	f.declareCare(fs)
 	fs.VisitAll(func(g *flag.Flag) {
 		if !before[g.Name] {
 			f.declaredName = append(f.declaredName, g.Name)
@@ -88,12 +98,12 @@ func declareApp(fs *flag.FlagSet) *appFlags {
 	return f
 }
 
-// given returns the name of a flag of the app that stands on the command line, or "".
-func (f *appFlags) given() string {
+// given returns the name of a flag of the app that stands on the command line, save one, or "".
+func (f *appFlags) given(save string) string {
 	found := ""
 	f.declaredOn.Visit(func(g *flag.Flag) {
 		for _, name := range f.declaredName {
-			if g.Name == name {
+			if g.Name == name && name != save {
 				found = name
 			}
 		}
@@ -103,22 +113,23 @@ func (f *appFlags) given() string {
 
 // app makes the app that the flags and the program describe. The error is a usageError.
 func (f *appFlags) app(c *console, what string, args []string) (spec.App, error) {
-	p := programFinder{dir: c.dir, lookPath: c.lookPath, interpreter: f.interpreter}
-	a := spec.App{Name: f.name, Dir: c.dir, Mode: spec.Mode(f.mode), Order: spec.Order(f.order), WaitReady: f.waitReady, Timeouts: f.timeouts}
+	a := f.base.Clone()
+	a.Name, a.Dir = f.name, c.dir
+	other := ""
 	if f.cwd != "" {
 		a.Dir = c.path(f.cwd)
-		p.other = a.Dir
+		other = a.Dir
 		if !isFolder(a.Dir) {
 			return a, usagef("-cwd: there is no folder %s", a.Dir)
 		}
 	}
-	found, err := p.find(what)
+	found, err := f.program(c, what, other)
 	if err != nil {
 		return a, err
 	}
-	a.Command = append(found.command, args...)
+	a.Command = append(found.Command, args...)
 	if a.Name == "" {
-		a.Name = found.name
+		a.Name = found.Name
 	}
 	if a.Workers, err = parseWorkers(f.workers); err != nil {
 		return a, err
@@ -129,6 +140,9 @@ func (f *appFlags) app(c *console, what string, args []string) (spec.App, error)
 	if a.Env, err = parseEnv(f.env); err != nil {
 		return a, err
 	}
+	if err := f.settleCare(c, &a); err != nil {
+		return a, err
+	}
 	return a, f.check(a)
 }
 
@@ -136,10 +150,10 @@ func (f *appFlags) app(c *console, what string, args []string) (spec.App, error)
 func (f *appFlags) check(a spec.App) error {
 	modes := []string{string(spec.ModeAuto), string(spec.ModeCluster), string(spec.ModeSocket), string(spec.ModePort)}
 	orders := []string{string(spec.OrderStartFirst), string(spec.OrderStopFirst)}
-	if err := oneOf("-mode", f.mode, modes); err != nil {
+	if err := oneOf("-mode", string(a.Mode), modes); err != nil {
 		return err
 	}
-	if err := oneOf("-order", f.order, orders); err != nil {
+	if err := oneOf("-order", string(a.Order), orders); err != nil {
 		return err
 	}
 	if err := spec.ValidateName(a.Name); err != nil {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"slices"
 	"time"
 
 	"meshnode/node/api"
@@ -21,6 +20,7 @@ const (
 	outcomeRolledBack = "rolled-back" // the new release was refused and the old one is kept
 	outcomeRefused    = "refused"     // the configuration was not changed
 	outcomeOpen       = "open"        // nobody waited for the end
+	outcomeUnchanged  = "unchanged"   // there was nothing to change
 )
 
 // outcome is what came out of a change of one app: the shape scripts read.
@@ -62,6 +62,7 @@ func declareChange(fs *flag.FlagSet) *changeFlags {
 type change struct {
 	do   func(ctx context.Context, client *api.Client, name string) (api.Change, error)
 	done func(o outcome) string // the result in words
+	same string                 // what to do with an app that do found unchanged
 	any  bool                   // it is done when the nodes run what they may, however far a rollout is
 }
 
@@ -103,8 +104,13 @@ func (f *changeFlags) run(ctx context.Context, c *console, client *api.Client, n
 }
 
 func (ch change) result(o outcome) string {
-	if o.Outcome == outcomeOpen {
+	switch {
+	case o.Outcome == outcomeOpen:
 		return o.App + ": the change is on its way; look with: meshnode describe " + o.App
+	case o.Outcome == outcomeUnchanged && ch.same != "":
+		return o.App + ": unchanged; " + ch.same
+	case o.Outcome == outcomeUnchanged:
+		return o.App + ": unchanged"
 	}
 	return ch.done(o)
 }
@@ -114,6 +120,9 @@ func (f *changeFlags) one(ctx context.Context, c *console, client *api.Client, n
 	o := outcome{App: name, Outcome: outcomeFailed, Nodes: []api.NodeProgress{}}
 	changed, err := ch.do(ctx, client, name)
 	switch {
+	case errors.Is(err, errUnchanged):
+		o.Outcome, o.Release = outcomeUnchanged, changed.Release
+		return o, nil
 	case err != nil && ctx.Err() != nil:
 		return o, fmt.Errorf("%s: interrupted, and it is not known whether the change was made; look with: meshnode describe %s", name, name)
 	case err != nil && exitCode(err) == exitRefused:
@@ -130,30 +139,15 @@ func (f *changeFlags) one(ctx context.Context, c *console, client *api.Client, n
 	return (&waiter{console: c, client: client, limit: f.wait, any: ch.any}).wait(ctx, o)
 }
 
-// names spells out which apps the arguments mean.
-func names(ctx context.Context, client *api.Client, args []string) ([]string, error) {
-	if len(args) == 0 {
-		return nil, usagef("which app? give its name, or all")
-	}
-	if !slices.Contains(args, allApps) {
-		return slices.Compact(slices.Clone(args)), nil
-	}
-	status, err := client.Status(ctx)
-	if err != nil {
-		return nil, err
-	}
-	var all []string
-	for _, app := range status.Apps {
-		all = append(all, app.App)
-	}
-	return all, nil
-}
-
-// changeNamed is the whole of a verb that changes the apps its arguments name.
-func changeNamed(f *changeFlags, ch change) action {
+// changeNamed is the whole of a verb that changes the apps its arguments name. Of an app file, its apps are meant.
+func changeNamed(f *changeFlags, file *fileFlags, ch change) action {
 	return func(ctx context.Context, c *console, in input) error {
+		args, err := file.named(ctx, c, append(in.args, in.after...))
+		if err != nil {
+			return err
+		}
 		return f.with(c, func(client *api.Client) error {
-			apps, err := names(ctx, client, append(in.args, in.after...))
+			apps, err := names(ctx, client, args)
 			if err != nil {
 				return err
 			}

@@ -23,13 +23,16 @@ const (
 
 // console is everything of the outside world that a verb may touch.
 type console struct {
+	in        io.Reader
 	out, errs io.Writer
+	colour    bool // out is a terminal that shows colours
 	environ   []string
 	dir       string        // working directory
 	poll      time.Duration // between two looks at a change's progress
 	version   string
 	runNode   func(ctx context.Context, s config.Settings, o nodeOptions) error
 	newKey    func() (string, error)
+	boot      boot
 }
 
 // nodeOptions are what a node is told beside its settings.

@@ -133,6 +133,15 @@ func specTable(a spec.App, s api.AppStatus) string {
 	row("replaced", string(order))
 	row("time limits", fmt.Sprintf("listen %s, drain %s, kill %s",
 		humanSeconds(a.Timeouts.Listen), humanSeconds(a.Timeouts.Drain), humanSeconds(a.Timeouts.Kill)))
+	if a.Namespace != "" {
+		row("namespace", a.Namespace)
+	}
+	for _, d := range differences(spec.App{}.WithDefaults(), a) { // what was set of the rest
+		group, _, _ := strings.Cut(d.Key, ".")
+		if slices.Contains([]string{"process", "restart", "health", "logs"}, group) || d.Key == "timeouts.watch_seconds" {
+			row(d.Key, d.To)
+		}
+	}
 	row("restarts", fmt.Sprint(s.Restarts))
 	row("connections", fmt.Sprint(s.Connections))
 	return t.String()

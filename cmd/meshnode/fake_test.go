@@ -183,7 +183,7 @@ func offline(t *testing.T) *terminal {
 	dir := t.TempDir()
 	out, errs := &bytes.Buffer{}, &bytes.Buffer{}
 	return &terminal{out: out, errs: errs, console: &console{
-		out: out, errs: errs, dir: dir, poll: time.Millisecond, version: "v1.2.3",
+		in: strings.NewReader(""), out: out, errs: errs, dir: dir, poll: time.Millisecond, version: "v1.2.3",
 		environ: []string{"HOME=" + dir, "MESHNODE_ADDR=" + filepath.Join(dir, "s"), "PATH=" + filepath.Join(dir, "bin")},
 		runNode: func(context.Context, config.Settings, nodeOptions) error { return errors.New("no node in this test") },
 		newKey:  func() (string, error) { return "mk1-test", nil },

@@ -49,7 +49,8 @@ func example() *fakeNode {
 				Exits:     []api.Exit{{Time: at, Node: "web-1", Worker: "2", Release: 4, Code: 1, Reason: "not ready within 30s"}, {Time: at, Node: "web-1", Worker: "2", Release: 4, Code: -1, Signal: "SIGKILL"}},
 				Listeners: []api.Listener{{Node: "web-1", Addr: ":3000", State: api.ListenerOpen}, {Node: "web-2", Addr: ":3000", State: api.ListenerFailed, Error: "address already in use"}},
 			},
-			"mailer": {App: spec.App{Name: "mailer", Command: []string{"/usr/bin/mailer"}, Dir: "/", Stopped: true, Standing: spec.Standing{Release: 1}, WaitReady: true}.WithDefaults()},
+			"mailer": {App: spec.App{Name: "mailer", Namespace: "batch", Command: []string{"/usr/bin/mailer"}, Dir: "/", Stopped: true, Standing: spec.Standing{Release: 1}, WaitReady: true,
+				Process: spec.Process{User: "mail"}, Care: spec.Care{Restart: spec.Restart{Cron: "0 4 * * *", MaxMemory: 300 << 20}}}.WithDefaults()},
 		},
 		releases: []api.Release{
 			{Release: 4, Since: at, State: api.ReleaseRollingOut, Command: app.Command, Changed: []string{"command", "env.A", "env.B", "env.C", "env.D"}, Rollout: &api.Rollout{Stable: 3, Node: "web-2", Done: 1, Nodes: 3}},
@@ -114,7 +115,8 @@ func TestNarrowing(t *testing.T) {
 	term.expect(t, "status -node other", exitFailed, "", "meshnode: there is no node \"other\"; there are web-1, web-2, web-3\n")
 	term.expect(t, "list -node web-3", exitDone, "no workers\n", "")
 	term.expect(t, "list aip", exitFailed, "", "meshnode: there is no app \"aip\"; did you mean api?\n")
-	term.expect(t, "list a b", exitFailed, "", "meshnode: \"b\" is one argument too many; give one app\nsee: meshnode help list\n")
+	term.expect(t, "list /zz/", exitFailed, "", "meshnode: no app matches /zz/\nsee: meshnode help list\n")
+	term.expect(t, "list /(/", exitFailed, "", "meshnode: /(/ is no regular expression: error parsing regexp: missing closing ): `(`\nsee: meshnode help list\n")
 }
 
 func TestLogs(t *testing.T) {

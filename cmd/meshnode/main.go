@@ -23,7 +23,9 @@ func run() int {
 		dir = "/" // deleted under us: only relative paths are lost, and they say so themselves
 	}
 	c := &console{
+		in:      os.Stdin,
 		out:     os.Stdout,
+		colour:  isTerminal(os.Stdout) && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb",
 		errs:    os.Stderr,
 		environ: os.Environ(),
 		dir:     dir,
@@ -34,6 +36,7 @@ func run() int {
 			return runNode(ctx, s, o)
 		},
 		newKey: newKey,
+		boot:   realBoot(),
 	}
 	ctx, cancel := untilSignal()
 	defer cancel()
@@ -62,3 +65,8 @@ func untilSignal() (context.Context, context.CancelFunc) {
 // outlivePipes keeps the node alive when the program that reads its output is gone. The signal is caught and not
 // ignored, as workers would inherit the latter.
 func outlivePipes() { signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) }
+
+func isTerminal(f *os.File) bool {
+	info, err := f.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0
+}

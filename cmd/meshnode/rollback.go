@@ -35,7 +35,7 @@ func rollbackVerb() verb {
 				if args[0] == allApps {
 					return usagef("name the app: releases are counted for each by itself")
 				}
-				return changeNamed(f, change{
+				return changeNamed(f, &fileFlags{}, change{
 					do: func(ctx context.Context, client *api.Client, name string) (api.Change, error) {
 						return client.Rollback(ctx, name, release)
 					},

@@ -9,14 +9,14 @@ import (
 
 func runVerb() verb {
 	return verb{
-		name: "run", args: "<script|program> [-- args]", brief: "run this server's node in the foreground, with an app on it",
+		name: "run", args: "<script|program|file> [-- args]", brief: "run this server's node in the foreground, with an app on it",
 		more: []string{
 			"One command in place of two: meshnode, and meshnode start. Ctrl-C stops both. It takes the",
-			"flags of the node and those of start.",
+			"flags of the node and those of start. An app file must hold one app, or -only must pick it.",
 		},
 		examples: []string{"meshnode run server.js", "meshnode run -join a.example.com -i 4 server.js -- --verbose"},
 		declare: func(fs *flag.FlagSet) action {
-			node, app := config.NewFlags(fs), declareApp(fs)
+			node, f := config.NewFlags(fs), &startFlags{app: declareApp(fs), file: declareFile(fs, "")}
 			return func(ctx context.Context, c *console, in input) error {
 				switch len(in.args) {
 				case 0:
@@ -25,7 +25,20 @@ func runVerb() verb {
 				default:
 					return usagef("%q is one argument too many; arguments for the app stand behind --", in.args[1])
 				}
-				a, err := app.app(c, in.args[0], in.after)
+				if in.args[0] == "-" {
+					return usagef("run reads its app anew when the node is started again; name a file")
+				}
+				if isFile(in.args[0]) {
+					apps, err := f.load(ctx, c, in)
+					if err == nil && len(apps) != 1 {
+						err = usagef("%s holds %d apps; pick one with -only, or run the node and then: meshnode start %s", in.args[0], len(apps), in.args[0])
+					}
+					if err != nil {
+						return err
+					}
+					return c.runWith(ctx, node, &apps[0])
+				}
+				a, err := f.app.app(c, in.args[0], in.after)
 				if err != nil {
 					return err
 				}

@@ -12,7 +12,7 @@ import (
 
 func scaleVerb() verb {
 	return verb{
-		name: "scale", args: "<app>|all <n>|+<n>|-<n>|max", brief: "set how many workers an app has on every node",
+		name: "scale", args: "<app|namespace|/regex/>|all <n>|+<n>|-<n>|max", brief: "set how many workers an app has on every node",
 		more:     []string{"max is one worker per usable core."},
 		examples: []string{"meshnode scale api 4", "meshnode scale api +2", "meshnode scale api max"},
 		declare: func(fs *flag.FlagSet) action {
@@ -26,7 +26,7 @@ func scaleVerb() verb {
 				if err != nil {
 					return err
 				}
-				return changeNamed(f, change{
+				return changeNamed(f, &fileFlags{}, change{
 					do: func(ctx context.Context, client *api.Client, name string) (api.Change, error) {
 						return client.Scale(ctx, name, workers)
 					},

@@ -7,24 +7,30 @@ import (
 	"strings"
 
 	"meshnode/node/api"
+	"meshnode/store/spec"
 )
 
 func startVerb() verb {
 	return verb{
-		name: "start", args: "<script|program|app>... [-- args]", brief: "run an app on every server, or start a stopped one again",
+		name: "start", args: "<script|program|app|file>... [-- args]", brief: "run an app on every server, or start a stopped one again",
 		more: []string{
 			"A script is run by the program its ending stands for: .js .cjs .mjs .ts by node, .py by",
-			"python3, .sh by sh, .rb by ruby, .php by php. What stands behind -- is handed to it. The",
-			"files must be at the same place on every server.",
+			"python3, .sh by sh, .rb by ruby, .php by php, .pl by perl. What stands behind -- is handed to",
+			"it. The files must be at the same place on every server.",
+			"An app file (ecosystem.config.js, .json, .yaml, - for standard input) starts its apps: see",
+			"meshnode help apply. Those that run already and have not changed are left alone; for new",
+			"code use: meshnode reload <file>. Without an argument it is the file in this folder.",
+			"Times have a unit, like 30s; a bare number is in milliseconds, as in PM2.",
 		},
 		examples: []string{
 			"meshnode start server.js",
 			"meshnode start -n api -i 4 -env NODE_ENV=production server.js -- --verbose",
 			"meshnode start -mode port -port 8080 ./server",
+			"meshnode start ecosystem.config.js -env production -only api,mailer",
 			"meshnode start api",
 		},
 		declare: func(fs *flag.FlagSet) action {
-			f := &startFlags{app: declareApp(fs), changeFlags: declareChange(fs)}
+			f := &startFlags{app: declareApp(fs), changeFlags: declareChange(fs), file: declareFile(fs, "")}
 			fs.BoolVar(&f.replace, "replace", false, "take the place of the app of that name, worker by worker")
 			return f.start
 		},
@@ -34,13 +40,22 @@ func startVerb() verb {
 type startFlags struct {
 	*changeFlags
 	app     *appFlags
+	file    *fileFlags
 	replace bool
 }
 
 // start tells an app from a script: what has no slash and is the name of an app is that app.
 func (f *startFlags) start(ctx context.Context, c *console, in input) error {
-	if len(in.args) == 0 {
-		return usagef("what shall be started? name a script, a program or an app")
+	if usual := c.usualFile(); len(in.args) == 0 && usual != "" {
+		in.args = []string{usual}
+	}
+	switch {
+	case len(in.args) == 0:
+		return usagef("what shall be started? name a script, a program, an app or an app file")
+	case isFile(in.args[0]):
+		return f.startFile(ctx, c, in)
+	case f.file.only != "":
+		return usagef("-only needs an app file, like ecosystem.config.js")
 	}
 	return f.with(c, func(client *api.Client) error {
 		apps, err := f.known(ctx, client, in.args)
@@ -54,6 +69,30 @@ func (f *startFlags) start(ctx context.Context, c *console, in input) error {
 		}
 		return f.startNew(ctx, c, client, in)
 	})
+}
+
+// startFile starts the apps of a file.
+func (f *startFlags) startFile(ctx context.Context, c *console, in input) error {
+	apps, err := f.load(ctx, c, in)
+	if err != nil {
+		return err
+	}
+	return f.apply(ctx, c, apps, fileChange{start: true, remedy: "for new code: meshnode reload " + in.args[0]})
+}
+
+// load reads the app file that the arguments name. Flags of an app are refused: the file says it all.
+func (f *startFlags) load(ctx context.Context, c *console, in input) ([]spec.App, error) {
+	if len(in.args) > 1 || in.after != nil {
+		return nil, usagef("give one app file, and nothing behind it")
+	}
+	if len(f.app.env) > 1 || len(f.app.env) == 1 && strings.Contains(f.app.env[0], "=") {
+		return nil, usagef("-env with an app file is the name of one of its env_*; variables belong into the file")
+	}
+	if given := f.app.given("env"); given != "" || f.replace {
+		return nil, usagef("-%s does not fit an app file; write it into %s", firstOf(given, "replace"), in.args[0])
+	}
+	f.file.profile = strings.Join(f.app.env, "")
+	return f.file.load(ctx, c, in.args[0])
 }
 
 // known returns the apps that the words name, or nil when the first is none. The node is asked before files are looked
@@ -85,7 +124,7 @@ func (f *startFlags) known(ctx context.Context, client *api.Client, words []stri
 
 // startKnown starts stopped apps again, as they are.
 func (f *startFlags) startKnown(ctx context.Context, c *console, client *api.Client, apps []string, in input) error {
-	if given := f.app.given(); given != "" || in.after != nil {
+	if given := f.app.given(""); given != "" || in.after != nil {
 		what := "-" + given
 		if given == "" {
 			what = "--"

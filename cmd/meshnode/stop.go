@@ -9,11 +9,11 @@ import (
 
 func stopVerb() verb {
 	return verb{
-		name: "stop", args: "<app>...|all", brief: "stop an app's workers and keep the app",
+		name: "stop", args: "<app|namespace|/regex/|file>...|all", brief: "stop an app's workers and keep the app",
 		more:     []string{"Open connections may finish first, up to the app's drain timeout."},
 		examples: []string{"meshnode stop api", "meshnode start api"},
 		declare: func(fs *flag.FlagSet) action {
-			return changeNamed(declareChange(fs), change{
+			return changeNamed(declareChange(fs), declareFile(fs, "env"), change{
 				do: func(ctx context.Context, client *api.Client, name string) (api.Change, error) {
 					return client.Stop(ctx, name)
 				},

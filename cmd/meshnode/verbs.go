@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"meshnode/node/appfile"
 	"meshnode/node/config"
 )
 
@@ -36,7 +37,9 @@ type input struct {
 func verbs() []verb {
 	return []verb{
 		runVerb(), startVerb(), listVerb(), statusVerb(), describeVerb(), logsVerb(), flushVerb(), reloadLogsVerb(), reloadVerb(), restartVerb(),
-		releasesVerb(), rollbackVerb(), scaleVerb(), stopVerb(), deleteVerb(), membersVerb(), leaveVerb(), upgradeVerb(), keygenVerb(), versionVerb(), helpVerb(),
+		releasesVerb(), rollbackVerb(), scaleVerb(), stopVerb(), deleteVerb(), envVerb(), pidVerb(),
+		initVerb(), validateVerb(), planVerb(), applyVerb(), startupVerb(), unstartupVerb(), membersVerb(), leaveVerb(), upgradeVerb(),
+		keygenVerb(), versionVerb(), helpVerb(), killVerb(), jlistVerb(), saveVerb(), resurrectVerb(),
 	}
 }
 
@@ -82,7 +85,7 @@ func (c *console) dispatch(ctx context.Context, args []string) error {
 }
 
 func (c *console) unknownVerb(word string) error {
-	if _, script := interpreters()[filepath.Ext(word)]; script {
+	if _, script := appfile.Interpreters()[filepath.Ext(word)]; script {
 		return usagef("there is no verb %q; to start that script: meshnode start %s", word, word)
 	}
 	var words []string

@@ -79,7 +79,7 @@ func TestMistakes(t *testing.T) {
 		"scale api 0":    "meshnode: an app with 0 workers is a stopped one: meshnode stop\nsee: meshnode help scale\n",
 		"scale api +0":   "meshnode: \"+0\" changes nothing; give one like +2\nsee: meshnode help scale\n",
 		"scale api 5000": "meshnode: 5000 is more than 1024 workers on a node\nsee: meshnode help scale\n",
-		"start":          "meshnode: what shall be started? name a script, a program or an app\nsee: meshnode help start\n",
+		"start":          "meshnode: what shall be started? name a script, a program, an app or an app file\nsee: meshnode help start\n",
 		"run":            "meshnode: what shall be run? name a script or a program\nsee: meshnode help run\n",
 		"run a b":        "meshnode: \"b\" is one argument too many; arguments for the app stand behind --\nsee: meshnode help run\n",
 		"stop -wait x a": "meshnode: -wait: \"x\" is no time; give one with its unit, like 30s\nsee: meshnode help stop\n",

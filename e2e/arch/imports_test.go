@@ -45,10 +45,13 @@ var table = map[string][]uses{
 	"cmd/meshnode": {
 		{"node", "runs the node"},
 		{"node/api", "talks to the running node"},
+		{"node/appfile", "reads the files that describe apps; what runs a script"},
 		{"node/config", "settings and their flags; nearest words"},
+		{"node/supervisor", "asks systemctl; other programs run nowhere else"},
 		{"node/supervisor/keeper", "forks the node on the main thread, which only main can give"},
 		{"node/telemetry", "the keeper logs as the node does"},
 		{"store/spec", "describes the app that a verb starts"},
+		{sysUnix, "who listens on a socket, and the end of that process"},
 	},
 	"mesh": {
 		{hclog, handedLogger},
@@ -89,6 +92,13 @@ var table = map[string][]uses{
 		{hclog, handedLogger},
 		{armon, handedMetrics},
 	},
+	"node/appfile": {
+		{"node/config", "nearest words"},
+		{"node/supervisor", "runs the Node.js that evaluates a file; counts cores"},
+		{"store/spec", "what an app of a file becomes"},
+		{"github.com/netresearch/go-cron", "whether a pattern of times is one"},
+		{"go.yaml.in/yaml/v4", "reads YAML files"},
+	},
 	"node/config": {
 		{"go.yaml.in/yaml/v4", "reads the settings file"},
 	},
@@ -100,6 +110,8 @@ var table = map[string][]uses{
 		{hclog, handedLogger},
 		{armon, handedMetrics},
 		{"node/supervisor/output", "keeps what workers print"},
+		{"github.com/fsnotify/fsnotify", "files whose change replaces workers"},
+		{"github.com/netresearch/go-cron", "when workers are to be replaced"},
 		{sysUnix, "subreaper, process groups, descriptors of workers"},
 	},
 	"node/supervisor/output": {

@@ -14,6 +14,7 @@ var moduleRules = []rule{{"modules", checkModules}, {"versions", checkVersions}}
 var modules = map[string]string{
 	"github.com/armon/go-metrics":         "metrics, as the owner asked",
 	"github.com/coreos/go-systemd/v22":    "systemd's protocol for readiness and watchdog",
+	"github.com/fsnotify/fsnotify":        "which files have changed",
 	"github.com/gofrs/flock":              "a lock that dies with its process",
 	"github.com/google/go-cmp":            "tests: readable differences",
 	"github.com/google/renameio/v2":       "files replaced whole, also over a power cut",
@@ -25,9 +26,10 @@ var modules = map[string]string{
 	"github.com/hashicorp/raft-boltdb/v2": "raft's log on disk",
 	"github.com/mdlayher/netlink":         "sock_diag: the state of sockets that workers hold",
 	"github.com/prometheus/client_golang": "/metrics in the form that everybody scrapes",
+	"github.com/netresearch/go-cron":      "patterns of times, over the changes of the clock",
 	"go.etcd.io/bbolt":                    "looks at raft's log before it is opened for writing",
 	"go.uber.org/goleak":                  "tests: no goroutine left behind",
-	"go.yaml.in/yaml/v4":                  "the settings file",
+	"go.yaml.in/yaml/v4":                  "the settings file and app files",
 	"golang.org/x/sys":                    "system calls that syscall lacks",
 }
 

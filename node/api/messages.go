@@ -34,6 +34,7 @@ type MemberStatus struct {
 // AppStatus is one app over the whole cluster.
 type AppStatus struct {
 	App         string   `json:"app"`
+	Namespace   string   `json:"namespace"`
 	Release     uint64   `json:"release"`
 	Listen      []string `json:"listen"`  // client addresses, given and learned
 	Workers     int      `json:"workers"` // wanted, over all nodes
@@ -53,6 +54,7 @@ type Warning struct {
 // WorkerStatus is one worker: the shape scripts read from list -json.
 type WorkerStatus struct {
 	App         string  `json:"app"`
+	Namespace   string  `json:"namespace"`
 	Worker      string  `json:"worker"` // its slot on its node, from "0"
 	Node        string  `json:"node"`
 	PID         int     `json:"pid"`    // 0 when no process runs

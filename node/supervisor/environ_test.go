@@ -58,7 +58,7 @@ func TestEnvironmentOfAWorker(t *testing.T) {
 
 func TestEnvironmentOfANodeWorker(t *testing.T) {
 	o := Options{Node: "n1", Preload: "/data/run/preload.cjs"}
-	env := o.environ([]string{"NODE_OPTIONS=--enable-source-maps", "PORT=1", "NODE_CHANNEL_FD=9"}, &process{spec: Spec{App: "a", Mode: ModeCluster, Port: 3000}, run: "id/a/0#1"})
+	env := o.environ([]string{"NODE_OPTIONS=--enable-source-maps", "PORT=1", "NODE_CHANNEL_FD=9"}, &process{spec: Spec{App: "a", Mode: ModeCluster, Port: 3000}, birth: birth{run: "id/a/0#1"}})
 	for _, want := range []string{`NODE_OPTIONS=--enable-source-maps --require "/data/run/preload.cjs"`, "PORT=3000"} {
 		if !slices.Contains(env, want) {
 			t.Errorf("no %s in %q", want, env)
@@ -68,7 +68,7 @@ func TestEnvironmentOfANodeWorker(t *testing.T) {
 		t.Error("the node's own channel reached the worker")
 	}
 	for _, s := range []Spec{{App: "a", Mode: ModePort}, {App: "a", Mode: ModePort, Port: 0}} {
-		if e := strings.Join(o.environ(nil, &process{spec: s, run: "r"}), " "); strings.Contains(e, "NODE_OPTIONS") || strings.Contains(e, "PORT=") {
+		if e := strings.Join(o.environ(nil, &process{spec: s, birth: birth{run: "r"}}), " "); strings.Contains(e, "NODE_OPTIONS") || strings.Contains(e, "PORT=") {
 			t.Errorf("environment %s", e)
 		}
 	}

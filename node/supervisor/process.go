@@ -20,27 +20,36 @@ import (
 // process is one run of a slot's worker, from fork to the end of all that it started.
 type process struct {
 	Worker
-	spec    Spec
-	number  int    // unique for the life of the keeper
-	run     string // the mark of its descendants
-	sup     *Supervisor
-	notify  *notifier
-	output  *output.Run
-	place   place
-	life    life
-	started time.Time
-	readied sync.Once
-	user    int           // it runs as
-	inherit *os.File      // the socket that a worker in mode socket takes over, until its fork
-	socket  int           // and our own descriptor of it, until it is ready; -1 = none
-	up      chan struct{} // closed when it is up, and has to pass its health check
-	events  chan<- event
-	done    chan struct{} // closed when the process has ended and its output is stored
-
-	notes  notes
+	birth
+	rise
+	spec   Spec
+	sup    *Supervisor
+	notify *notifier
+	output *output.Run // nil until it has pipes
+	place  place
+	life   life
 	health health
+	notes  notes
+	events chan<- event
+	done   chan struct{} // closed when the process has ended and its output is stored
 
 	standing // owned by the slot
+}
+
+// birth is what is settled at the fork.
+type birth struct {
+	number  int    // unique for the life of the keeper
+	run     string // the mark of its descendants
+	user    int    // whom it runs as
+	started time.Time
+}
+
+// rise is the way to readiness.
+type rise struct {
+	inherit *os.File      // the socket that a worker in mode socket takes over, until its fork
+	socket  int           // our own descriptor of it, until the worker is ready; -1 = none
+	up      chan struct{} // closed when it is up, and has to pass its health check
+	readied sync.Once
 }
 
 // notes are what the keeper was told of a process.
@@ -84,8 +93,8 @@ func (s *slot) start(spec Spec) (*process, error) {
 }
 
 func (s *slot) process(spec Spec, number int, run string) *process {
-	return &process{spec: spec, number: number, run: run, sup: s.sup, done: make(chan struct{}), up: make(chan struct{}), events: s.events,
-		socket: -1, place: place{router: s.sup.o.Router}, life: life{killed: make(chan struct{})},
+	return &process{spec: spec, birth: birth{number: number, run: run}, rise: rise{socket: -1, up: make(chan struct{})}, sup: s.sup,
+		done: make(chan struct{}), events: s.events, place: place{router: s.sup.o.Router}, life: life{killed: make(chan struct{})},
 		notes: notes{record: record{Restarts: s.snapshot().Restarts}}}
 }
 

@@ -32,15 +32,12 @@ type Options struct {
 
 // Supervisor runs the workers of all apps on this node.
 type Supervisor struct {
-	o       Options
-	log     hclog.Logger
-	meter   meter
-	book    *output.Book
-	wg      sync.WaitGroup
-	hurry   chan struct{}
-	frozen  chan struct{} // closed when all is handed over
-	ending  chan struct{} // closed by Close
-	hurried sync.Once
+	o     Options
+	log   hclog.Logger
+	meter meter
+	book  *output.Book
+	wg    sync.WaitGroup
+	ends
 	changed chan struct{}
 	minder  *minder
 	groups  *cgroups
@@ -51,11 +48,19 @@ type Supervisor struct {
 	closed bool
 }
 
+// ends are the ways in which a supervisor ends.
+type ends struct {
+	hurry   chan struct{} // closed when nothing is waited for any more
+	frozen  chan struct{} // closed when all is handed over
+	ending  chan struct{} // closed by Close
+	hurried sync.Once
+}
+
 // New returns a Supervisor with no workers. It needs Close, or HandOver.
 func New(o Options) *Supervisor {
 	s := &Supervisor{o: o, log: o.Logger.Named("supervisor"), meter: meter{o.Metrics},
-		book:  output.Open(output.Options{Dir: filepath.Join(o.Dir, "logs"), Metrics: o.Metrics, Logger: o.Logger}),
-		hurry: make(chan struct{}), frozen: make(chan struct{}), ending: make(chan struct{}), changed: make(chan struct{}, 1), slots: make(map[string]map[int]*slot)}
+		book: output.Open(output.Options{Dir: filepath.Join(o.Dir, "logs"), Metrics: o.Metrics, Logger: o.Logger}),
+		ends: ends{hurry: make(chan struct{}), frozen: make(chan struct{}), ending: make(chan struct{})}, changed: make(chan struct{}, 1), slots: make(map[string]map[int]*slot)}
 	if o.Cgroups {
 		s.groups = openCgroups("/proc/self/mounts", "/proc/self/cgroup", os.Getppid())
 	}

@@ -1,0 +1,2 @@
+#!/bin/sh
+echo "the nightly work is done"
