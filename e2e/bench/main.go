@@ -25,6 +25,7 @@ type options struct {
 	keep    string // where logs of contenders are kept; "" = nowhere
 	count   int    // restarts, or lines of a log
 	reloads int
+	crowd   int    // workers that end again and again
 	dir     string // scratch
 }
 
@@ -46,6 +47,7 @@ func main() {
 	flag.StringVar(&o.keep, "keep", "", "folder where the contenders' own logs are kept")
 	flag.IntVar(&o.count, "count", 0, "restarts: worker restarts (10000); logs: lines of each worker (1000000)")
 	flag.IntVar(&o.reloads, "reloads", 1000, "restarts: reloads")
+	flag.IntVar(&o.crowd, "workers", 400, "restarts: workers that end again and again; more of them take less time")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	err := bench(ctx, o, flag.Arg(0))

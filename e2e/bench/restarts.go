@@ -18,7 +18,6 @@ import (
 const workerWord = "worker:"
 
 const (
-	crashers   = 400              // workers that end again and again; each waits up to 15 s before its next start
 	crashAfter = 3 * time.Second  // a worker's life, at least; it must be ready and 1 s old to count as started
 	crashMore  = 2 * time.Second  // and up to this more
 	settle     = 5 * time.Second  // over which the memory is looked at
@@ -27,7 +26,7 @@ const (
 
 func restartJobs(o options) []job {
 	return []job{
-		{Kind: "restarts", Name: "worker restarts", Contender: meshnode, Workers: crashers, Count: pick(o.count > 0, o.count, 10000)},
+		{Kind: "restarts", Name: "worker restarts", Contender: meshnode, Workers: o.crowd, Count: pick(o.count > 0, o.count, 10000)},
 		{Kind: "reloads", Name: "reloads", Contender: meshnode, Workers: 1, Count: o.reloads},
 	}
 }

@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -144,13 +146,22 @@ func (st *stage) end() {
 	}
 	st.r.Figures["workers"] = float64(len(now))
 	st.r.Figures["old_workers"] = float64(old)
-	answered := 0
+	var answered, byOld atomic.Int64
+	var wg sync.WaitGroup
 	for n := range 20 {
-		if _, err := load.Ask(appAddr, n); err == nil {
-			answered++
-		}
+		wg.Go(func() {
+			pid, err := load.Ask(appAddr, n)
+			if err != nil {
+				return
+			}
+			answered.Add(1)
+			if slices.Contains(st.before, pid) {
+				byOld.Add(1)
+			}
+		})
 	}
-	st.r.Figures["answers_after_of_20"] = float64(answered)
+	wg.Wait()
+	st.r.Figures["answers_after_of_20"], st.r.Figures["answers_by_old"] = float64(answered.Load()), float64(byOld.Load())
 }
 
 // tell gives a command with a number of workers.

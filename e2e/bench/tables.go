@@ -80,8 +80,8 @@ func brokenTable(results []result) string {
 			}
 		}
 	}
-	return table("Commands and what is left after them", []string{"event", "load", "PM2 exit", "command s", "workers (old)", "answers of 20",
-		"meshnode exit", "command s", "workers (old)", "answers of 20"}, rows)
+	return table("Commands and what is left after them", []string{"event", "load", "PM2 exit", "command s", "workers (old)", "answers of 20 (by old)",
+		"meshnode exit", "command s", "workers (old)", "answers of 20 (by old)"}, rows)
 }
 
 func exit(r result) string {
@@ -102,7 +102,9 @@ func workers(r result) string {
 	return fmt.Sprintf("%.0f (%.0f)", r.Figures["workers"], r.Figures["old_workers"])
 }
 
-func after(r result) string { return fmt.Sprintf("%.0f", r.Figures["answers_after_of_20"]) }
+func after(r result) string {
+	return fmt.Sprintf("%.0f (%.0f)", r.Figures["answers_after_of_20"], r.Figures["answers_by_old"])
+}
 
 // compared is one line of a table of medians: PM2, meshnode, and their ratio.
 func compared(results []result, name, key, what, format string) []string {
