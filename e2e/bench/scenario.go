@@ -44,6 +44,7 @@ type stage struct {
 	c      contender.Contender
 	app    contender.App
 	before []int // workers at the begin
+	procs  contender.Processes
 	r      *result
 }
 
@@ -132,7 +133,8 @@ func (st *stage) begin(ctx context.Context, s scenario) (err error) {
 	}
 	time.Sleep(2 * time.Second) // nothing of the start is left to do
 	st.before = contender.Running(st.app.Script)
-	return nil
+	st.procs, err = st.c.Processes()
+	return err
 }
 
 // end looks at what is left.
@@ -198,30 +200,22 @@ func breakWith(app string) func(context.Context, *stage) error {
 }
 
 func killWorker(_ context.Context, st *stage) error {
-	p, err := st.c.Processes()
-	if err != nil {
-		return err
-	}
-	for _, pid := range p.Workers {
+	for _, pid := range st.procs.Workers {
 		if slices.Contains(st.before, pid) {
 			st.r.Notes = append(st.r.Notes, fmt.Sprintf("killed worker %d", pid))
 			return syscall.Kill(pid, syscall.SIGKILL)
 		}
 	}
-	return fmt.Errorf("none of the workers %v is among %v", st.before, p.Workers)
+	return fmt.Errorf("none of the workers %v is among %v", st.before, st.procs.Workers)
 }
 
 func killSupervisor(_ context.Context, st *stage) error {
-	p, err := st.c.Processes()
-	if err != nil {
-		return err
-	}
 	which := "the process itself"
-	if len(p.Own) > 1 {
+	if len(st.procs.Own) > 1 {
 		which = "the child that does the work"
 	}
 	st.r.Notes = append(st.r.Notes, fmt.Sprintf("killed %s, %s", filepath.Base(st.Contender), which))
-	return syscall.Kill(p.Own[0], syscall.SIGKILL)
+	return syscall.Kill(st.procs.Own[0], syscall.SIGKILL)
 }
 
 // grow has one worker need more memory than it may.

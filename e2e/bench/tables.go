@@ -29,10 +29,16 @@ func scenarioTable(results []result) string {
 		return ""
 	}
 	return text + fmt.Sprintf("\nOpen loop, %d requests a second for %.0f s, longer while the event lasts (memory restart: 45 s); a number for each round. "+
-		"Nothing is sent twice. Late: answered more than 1 s later than the app takes. Last failed: when it was due, after the event began.\n", rate, duration.Seconds())
+		"Nothing is sent twice. Sent before: they were under way when the event began. Late: answered more than 1 s later than the app takes. Last failed: when it was due, after the event began.\n", rate, duration.Seconds())
 }
 
-func failed(r result) string { return fmt.Sprintf("%d of %d", r.Load.Failed, r.Load.Sent) }
+func failed(r result) string {
+	s := fmt.Sprintf("%d of %d", r.Load.Failed, r.Load.Sent)
+	if r.Load.InFlight > 0 {
+		s += fmt.Sprintf(" (%d sent before)", r.Load.InFlight)
+	}
+	return s
+}
 
 func late(r result) string { return strconv.Itoa(r.Load.Late) }
 

@@ -10,6 +10,7 @@ type Report struct {
 	Sent       int            `json:"sent"`
 	Failed     int            `json:"failed"`
 	Classes    map[string]int `json:"classes,omitempty"`
+	InFlight   int            `json:"in_flight"`   // InFlight counts the failed requests that had been sent when the event began.
 	Late       int            `json:"late"`        // Late counts answers that were later than the limit.
 	IdleClosed int            `json:"idle_closed"` // IdleClosed counts kept connections that were found closed before they were used again.
 	P50        float64        `json:"p50_ms"`
@@ -63,6 +64,9 @@ func (r *Report) fail(o outcome, event time.Duration) {
 	}
 	r.LastFail = at
 	r.Failed++
+	if at <= 0 && at+o.latency.Seconds() >= 0 {
+		r.InFlight++
+	}
 	class := classify(o.err, o.reused)
 	r.Classes[class]++
 	if len(r.Failures) < mostFailures {
