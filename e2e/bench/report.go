@@ -141,14 +141,26 @@ func names(results []result, kind string) []string {
 	return out
 }
 
-// each lists one thing of every round.
-func each(rs []result, f func(result) string) string {
-	var out []string
-	for _, r := range rs {
-		if r.Skipped != "" {
-			return "not there"
-		}
-		out = append(out, f(r))
+// cells are a contender's columns of a row, each with one thing of every round.
+func cells(rs []result, columns ...func([]result) string) []string {
+	out := make([]string, len(columns))
+	if len(rs) == 0 || rs[0].Skipped != "" {
+		out[0] = "not there"
+		return out
 	}
-	return strings.Join(out, ", ")
+	for i, f := range columns {
+		out[i] = f(rs)
+	}
+	return out
+}
+
+// each lists one thing of every round.
+func each(f func(result) string) func([]result) string {
+	return func(rs []result) string {
+		var out []string
+		for _, r := range rs {
+			out = append(out, f(r))
+		}
+		return strings.Join(out, ", ")
+	}
 }

@@ -15,10 +15,9 @@ func scenarioTable(results []result) string {
 		for _, mode := range []string{keepAlive, newConns} {
 			row := []string{name, mode}
 			for _, who := range []string{pm2, meshnode} {
-				rs := of(results, name, mode, who)
-				row = append(row, each(rs, failed), classes(rs), each(rs, late), each(rs, quantiles), each(rs, until))
+				row = append(row, cells(of(results, name, mode, who), each(failed), classes, each(late), each(quantiles), each(until))...)
 			}
-			if strings.Join(row[2:], "") != "" {
+			if len(of(results, name, mode, pm2))+len(of(results, name, mode, meshnode)) > 0 {
 				rows = append(rows, row)
 			}
 		}
@@ -78,10 +77,9 @@ func brokenTable(results []result) string {
 		for _, mode := range []string{keepAlive, newConns} {
 			row := []string{name, mode}
 			for _, who := range []string{pm2, meshnode} {
-				rs := of(results, name, mode, who)
-				row = append(row, each(rs, exit), each(rs, took), each(rs, workers), each(rs, after))
+				row = append(row, cells(of(results, name, mode, who), each(exit), each(took), each(workers), each(after))...)
 			}
-			if strings.Join(row[2:], "") != "" {
+			if len(of(results, name, mode, pm2))+len(of(results, name, mode, meshnode)) > 0 {
 				rows = append(rows, row)
 			}
 		}
