@@ -26,7 +26,7 @@ e2e/bench/node_modules/.package-lock.json: e2e/bench/package-lock.json
 
 ROUNDS ?= 2
 
-bench: e2e/bench/node_modules/.package-lock.json ## meshnode beside PM2: requests lost, times, cost; 25 minutes a round (ROUNDS, ONLY=name,name), into e2e/bench/RESULTS.md
+bench: e2e/bench/node_modules/.package-lock.json ## meshnode beside PM2: requests lost, times, cost; 25 minutes a round (ROUNDS), into e2e/bench/RESULTS.md; ONLY=name,name prints those
 	$(GO) build -o bin/bench ./e2e/bench && exec bin/bench -rounds $(ROUNDS) -only "$(ONLY)"
 
 bench-restarts: ## memory after 10,000 restarts of workers and 1,000 reloads (RESTARTS, RELOADS), into the same file

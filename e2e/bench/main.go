@@ -42,7 +42,7 @@ func main() {
 	var o options
 	flag.StringVar(&o.bin, "bin", "", "the meshnode to measure (default: build it)")
 	flag.StringVar(&o.here, "here", filepath.Join("e2e", "bench"), "folder of the benchmark")
-	flag.StringVar(&o.only, "only", "", "only the jobs whose name contains one of these, separated by commas")
+	flag.StringVar(&o.only, "only", "", "only the jobs whose name contains one of these, separated by commas; their results are printed, and not kept")
 	flag.IntVar(&o.rounds, "rounds", 2, "how often everything is run")
 	flag.StringVar(&o.keep, "keep", "", "folder where the contenders' own logs are kept")
 	flag.IntVar(&o.count, "count", 0, "restarts: worker restarts (10000); logs: lines of each worker (1000000)")

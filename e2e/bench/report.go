@@ -26,7 +26,7 @@ func titles() []string {
 	return []string{"Beside PM2", "Many restarts and reloads", "Logs at full speed"}
 }
 
-// write puts the results of a run into RESULTS.md, in place of those of the run before.
+// write puts the results of a run into RESULTS.md, in place of those of the run before. Results of chosen jobs are only printed.
 func write(ctx context.Context, o options, what string, begun time.Time, results []result) error {
 	i := max(0, slices.Index([]string{"all", "restarts", "logs"}, what))
 	text := aboutRun(ctx, o, begun, results)
@@ -37,6 +37,10 @@ func write(ctx context.Context, o options, what string, begun time.Time, results
 		text += restartTable(results)
 	default:
 		text += logTable(results)
+	}
+	if o.only != "" { // a part of a part does not take its place
+		fmt.Println(text)
+		return nil
 	}
 	name := filepath.Join(o.here, "RESULTS.md")
 	old, err := os.ReadFile(name)
@@ -73,7 +77,7 @@ func aboutRun(ctx context.Context, o options, begun time.Time, results []result)
 	if os.Geteuid() == 0 {
 		where = "each run in network and process namespaces of its own"
 	}
-	return fmt.Sprintf("%s, %d cores, %s; %s; %d rounds in %.0f minutes, %s.\n", begun.UTC().Format("2006-01-02 15:04 UTC"), runtime.NumCPU(),
+	return fmt.Sprintf("%s, %d cores, %s; %s; rounds: %d, together %.0f minutes; %s.\n", begun.UTC().Format("2006-01-02 15:04 UTC"), runtime.NumCPU(),
 		contender.NodeVersion(ctx), strings.Join(versions, "; "), o.rounds, time.Since(begun).Minutes(), where)
 }
 
