@@ -24,7 +24,7 @@ func failureList(results []result) string {
 				fmt.Fprintf(&b, "* and more\n")
 				break
 			}
-			fmt.Fprintf(&b, "* due %.3f s after the event, failed %.3f s later: %s, worker %d before: %s\n", f.At, f.After, f.Class, f.PID, f.Error)
+			fmt.Fprintf(&b, "* due %.3f s after the event, failed %.3f s later: %s, worker %d before, idle for %.3f s: %s\n", f.At, f.After, f.Class, f.PID, f.Idle, f.Error)
 		}
 	}
 	if b.Len() == 0 {

@@ -140,6 +140,9 @@ func (st *stage) begin(ctx context.Context, s scenario) (err error) {
 // end looks at what is left.
 func (st *stage) end() {
 	now := contender.Running(st.app.Script)
+	if st.r.Load.Failed > 0 {
+		st.r.Notes = append(st.r.Notes, fmt.Sprintf("workers %v before, %v after", st.before, now))
+	}
 	old := 0
 	for _, pid := range now {
 		if slices.Contains(st.before, pid) {

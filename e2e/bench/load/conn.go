@@ -19,7 +19,8 @@ type conn struct {
 	net.Conn
 	r      *bufio.Reader
 	reused bool
-	pid    int // who answered last on it; 0 = nobody yet
+	pid    int       // who answered last on it; 0 = nobody yet
+	last   time.Time // of that answer
 }
 
 // dial opens a connection. The deadline holds for the exchange that follows too.
@@ -72,7 +73,7 @@ func (c *conn) exchange(n int, last bool, deadline time.Time) (keep bool, err er
 	if _, err := fmt.Sscanf(string(body), "answer %d from %d\n", &got, &pid); err != nil || res.StatusCode != http.StatusOK || got != n || !strings.HasSuffix(string(body), "\n") {
 		return false, fmt.Errorf("%w: status %d, body %.60q to request %d", errWrong, res.StatusCode, body, n)
 	}
-	c.pid = pid
+	c.pid, c.last = pid, time.Now()
 	return !res.Close && !last, nil
 }
 

@@ -26,6 +26,7 @@ type outcome struct {
 	pid     int           // who answered; of a failed request on a kept connection, who answered before
 	port    string        // the client's address of the connection
 	reused  bool
+	idle    time.Duration // of the connection before it was used again
 	err     error
 }
 
@@ -101,6 +102,9 @@ func (r *run) one(n int, due time.Duration) {
 	c, err := r.take(deadline)
 	if err == nil {
 		out.reused, out.port = c.reused, c.LocalAddr().String()
+		if c.reused {
+			out.idle = time.Since(c.last)
+		}
 		var keep bool
 		keep, err = c.exchange(n, !r.Keep, deadline)
 		out.pid = c.pid

@@ -29,6 +29,7 @@ type Failure struct {
 	After float64 `json:"after"`  // After is how long until it failed.
 	Class string  `json:"class"`  // Class is one of the classes of failures.
 	PID   int     `json:"pid"`    // PID answered before on the same connection; 0 = nobody.
+	Idle  float64 `json:"idle_s"` // Idle is how long the connection had been idle.
 	From  string  `json:"from"`   // From is the client's end of the connection.
 	Error string  `json:"detail"` // Error is the error in words.
 }
@@ -70,7 +71,7 @@ func (r *Report) fail(o outcome, event time.Duration) {
 	class := classify(o.err, o.reused)
 	r.Classes[class]++
 	if len(r.Failures) < mostFailures {
-		r.Failures = append(r.Failures, Failure{At: at, After: o.latency.Seconds(), Class: class, PID: o.pid, From: o.port, Error: o.err.Error()})
+		r.Failures = append(r.Failures, Failure{At: at, After: o.latency.Seconds(), Class: class, PID: o.pid, Idle: o.idle.Seconds(), From: o.port, Error: o.err.Error()})
 	}
 }
 
