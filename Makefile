@@ -5,7 +5,7 @@ TIMEOUT  ?= 30m
 FUZZTIME ?= 30s
 BIN      := bin/meshnode
 
-.PHONY: build test check demo fuzz clean
+.PHONY: build test check demo bench bench-restarts bench-logs fuzz clean
 
 build: ## one static binary, bin/meshnode
 	CGO_ENABLED=0 $(GO) build -trimpath -o $(BIN) ./cmd/meshnode
@@ -18,6 +18,22 @@ APPS := $(if $(shell command -v npm),e2e/apps/node_modules/.package-lock.json)
 
 e2e/apps/node_modules/.package-lock.json: e2e/apps/package-lock.json
 	cd e2e/apps && npm ci --no-audit --no-fund --loglevel=error && touch node_modules/.package-lock.json
+
+# PM2, which the benchmark runs beside meshnode.
+e2e/bench/node_modules/.package-lock.json: e2e/bench/package-lock.json
+	@command -v npm >/dev/null && command -v node >/dev/null || { echo "there is no npm: install Node.js 18 or newer, with npm, to compare with PM2" >&2; exit 1; }
+	cd e2e/bench && npm ci --no-audit --no-fund --loglevel=error && touch node_modules/.package-lock.json
+
+ROUNDS ?= 2
+
+bench: e2e/bench/node_modules/.package-lock.json ## meshnode beside PM2: requests lost, times, cost; 25 minutes a round (ROUNDS), into e2e/bench/RESULTS.md; ONLY=name,name prints those
+	$(GO) build -o bin/bench ./e2e/bench && exec bin/bench -rounds $(ROUNDS) -only "$(ONLY)"
+
+bench-restarts: ## memory after 10,000 restarts of workers and 1,000 reloads (RESTARTS, RELOADS), into the same file
+	$(GO) build -o bin/bench ./e2e/bench && exec bin/bench -rounds 1 -count $(or $(RESTARTS),10000) -reloads $(or $(RELOADS),1000) restarts
+
+bench-logs: e2e/bench/node_modules/.package-lock.json ## 1,000,000 lines from each of two workers (LINES), into the same file
+	$(GO) build -o bin/bench ./e2e/bench && exec bin/bench -rounds $(or $(LOG_ROUNDS),3) -count $(or $(LINES),1000000) logs
 
 test: check $(APPS) ## everything: formatting, vet, all tests with the race detector; the end-to-end tests say what they measured
 	@status=0; set -x; \

@@ -168,8 +168,14 @@ var table = map[string][]uses{
 		{"node/api", "reads what the command line answers, with its own types"},
 		{sysUnix, "makes hosts of network namespaces"},
 	},
-	"e2e/demo":       nil, // uses meshnode as an operator does, through the command line
-	"e2e/demo/goapp": nil, // its app where there is no Node.js
+	"e2e/bench": {
+		{"e2e/bench/contender", "what is compared"},
+		{"e2e/bench/load", "the requests"},
+	},
+	"e2e/bench/contender": nil, // drives meshnode and PM2 through their command lines
+	"e2e/bench/load":      nil, // plain HTTP on plain connections
+	"e2e/demo":            nil, // uses meshnode as an operator does, through the command line
+	"e2e/demo/goapp":      nil, // its app where there is no Node.js
 }
 
 // testTable says what tests may import beyond their room's own rows. "" stands for every room.
