@@ -39,7 +39,7 @@ func uncaughtWarning(app, node string, u supervisor.Uncaught) api.Warning {
 		w.Remedy = fmt.Sprintf("if clients connect to it, have it listen on the port in PORT, and say so: mode: port, port: %s", port)
 	default:
 		w.What += ": it runs in mode port there, and sees clients as 127.0.0.1"
-		w.Remedy = fmt.Sprintf("say so: mode: port, port: %s; or start its Node.js without clearing NODE_OPTIONS", port)
+		w.Remedy = fmt.Sprintf("say so: mode: port, port: %s; or keep NODE_OPTIONS for its Node.js, and stop and start it", port)
 	}
 	return w
 }

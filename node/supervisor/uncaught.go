@@ -2,6 +2,7 @@ package supervisor
 
 import (
 	"fmt"
+	"maps"
 	"net"
 	"net/netip"
 	"slices"
@@ -154,13 +155,19 @@ func (s *slot) replaceAlone(spec Spec) bool {
 	return true
 }
 
-// holder finds the worker of the app that listens by itself, and where: of its ports those that said names, if it names any of them.
+// holder finds the worker of the app that listens by itself, and where: of its ports those that said names, if it names any of them. It goes by
+// the marks of processes: whoever gives slots commands holds the lock on their table.
 func (s *slot) holder(said []string) (int, []string) {
-	for _, st := range s.sup.Status() {
-		if st.App != s.app {
-			continue
+	prefix := s.sup.o.NodeID + "/" + s.app + "/"
+	slots := make(map[int][]int)
+	for _, pid := range marked([]byte(runVariable+"="+prefix), nil) {
+		text, _, _ := strings.Cut(strings.TrimPrefix(runOf(pid), prefix), "#")
+		if i, err := strconv.Atoi(text); err == nil {
+			slots[i] = append(slots[i], pid)
 		}
-		all := s.sup.ownAddrs(fmt.Sprintf("%s/%s/%d#", s.sup.o.NodeID, s.app, st.Slot))
+	}
+	for _, i := range slices.Sorted(maps.Keys(slots)) {
+		all := s.sup.addrsOf(slots[i])
 		if len(all) == 0 {
 			continue
 		}
@@ -168,7 +175,7 @@ func (s *slot) holder(said []string) (int, []string) {
 		if len(named) > 0 {
 			all = named
 		}
-		return st.Slot, all
+		return i, all
 	}
 	return 0, nil
 }
@@ -176,9 +183,13 @@ func (s *slot) holder(said []string) (int, []string) {
 // maxOwn bounds the addresses of an uncaught app (count); an app has no more than that.
 const maxOwn = 16
 
-// ownAddrs are the client addresses on which processes whose mark begins so listen by themselves.
-func (s *Supervisor) ownAddrs(mark string) []string {
-	found, err := Listening(marked([]byte(runVariable+"="+mark), nil))
+// ownAddrs are the client addresses on which the processes of a run listen by themselves.
+func (p *process) ownAddrs() []string {
+	return p.sup.addrsOf(marked([]byte(runVariable+"="+p.run+"\x00"), nil))
+}
+
+func (s *Supervisor) addrsOf(pids []int) []string {
+	found, err := Listening(pids)
 	if err != nil {
 		s.log.Warn("cannot see on which ports workers listen", "err", err)
 		return nil
@@ -204,7 +215,7 @@ func (p *process) see() {
 	if _, known := p.sup.uncaught.get(p.App); known || p.asked.Load() {
 		return
 	}
-	addrs := slices.DeleteFunc(p.sup.ownAddrs(p.run+"\x00"), func(a string) bool {
+	addrs := slices.DeleteFunc(p.ownAddrs(), func(a string) bool {
 		host, _, _ := net.SplitHostPort(a)
 		ip, err := netip.ParseAddr(host)
 		return err == nil && ip.IsLoopback()
