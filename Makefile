@@ -5,7 +5,7 @@ TIMEOUT  ?= 30m
 FUZZTIME ?= 30s
 BIN      := bin/meshnode
 
-.PHONY: build test check demo bench bench-restarts bench-logs fuzz clean
+.PHONY: build test test-programs check demo bench bench-restarts bench-logs fuzz clean
 
 build: ## one static binary, bin/meshnode
 	CGO_ENABLED=0 $(GO) build -trimpath -o $(BIN) ./cmd/meshnode
@@ -40,6 +40,9 @@ test: check $(APPS) ## everything: formatting, vet, all tests with the race dete
 	CGO_ENABLED=1 $(GO) test -race -shuffle=on -timeout=$(TIMEOUT) $$($(GO) list ./... | grep -v '/e2e$$') || status=1; \
 	CGO_ENABLED=1 $(GO) test -race -shuffle=on -timeout=$(TIMEOUT) -v ./e2e || status=1; \
 	exit $$status
+
+test-programs: ## gunicorn, uvicorn, puma and PHP under meshnode; those that are not installed are skipped, and their Debian packages named
+	$(GO) test -count=1 -timeout=$(TIMEOUT) -v -run '^(TestPrograms|TestGoProgram)$$' ./e2e
 
 check: ## formatting and vet only
 	@unformatted="$$(gofmt -l cmd node mesh balancer store e2e)"; if [ -n "$$unformatted" ]; then \

@@ -86,6 +86,9 @@ func workerSpec(app spec.App) supervisor.Spec {
 		Account: accountOf(app.Process), Restart: restartOf(app.Restart), Health: healthOf(app.Health), Logs: logsOf(app.Logs)}
 	// A Node app that never listened may be one that serves nobody, such as a consumer of a queue.
 	s.Undecided = app.Mode == spec.ModeAuto && mode == supervisor.ModeCluster && len(app.Listen)+len(app.Learned) == 0
+	if mode == supervisor.ModeCluster {
+		s.Clients = slices.Concat(app.Listen, app.Learned)
+	}
 	for k, v := range app.Env {
 		s.Env = append(s.Env, k+"="+v)
 	}

@@ -54,7 +54,7 @@ func TestWorkerSpec(t *testing.T) {
 		Times:   supervisor.Times{Listen: time.Second, Watch: time.Second, Drain: 2 * time.Second, Kill: 500 * time.Millisecond},
 		Restart: supervisor.Restart{MinUptime: time.Second, Max: 16, Backoff: 100 * time.Millisecond, WatchDelay: time.Second},
 		Health:  supervisor.Health{Interval: 2 * time.Second, Timeout: time.Second, Fall: 3, Rise: 2, Hang: 10 * time.Second},
-		Logs:    output.Policy{FileBytes: 50 << 20, Keep: 9, CapBytes: 1 << 30}}
+		Logs:    output.Policy{FileBytes: 50 << 20, Keep: 9, CapBytes: 1 << 30}, Guess: supervisor.Guess{Clients: []string{":8080"}}}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Errorf("a Node app (-want +got):\n%s", d)
 	}

@@ -76,8 +76,12 @@ func (n *Node) progress(app spec.App, slots []supervisor.Status) api.NodeProgres
 	if !app.Stopped {
 		p.Want = n.workersOf(app)
 	}
+	full := p.Want
 	for _, s := range slots {
-		if s.State == supervisor.StateReady && s.Release == app.Release && s.Slot < p.Want {
+		if s.Spare && p.Want > 1 {
+			p.Want--
+		}
+		if s.State == supervisor.StateReady && s.Release == app.Release && s.Slot < full {
 			p.Ready++
 		}
 		if s.Release != app.Release && s.PID > 0 {
@@ -87,7 +91,7 @@ func (n *Node) progress(app spec.App, slots []supervisor.Status) api.NodeProgres
 			p.State, p.Error, p.Tail = api.StateFailed, failure(s), tailOf(s.Tail)
 		}
 	}
-	if p.State == api.StateWorking && p.Ready == p.Want && len(slots) == p.Want {
+	if p.State == api.StateWorking && p.Ready == p.Want && len(slots) == full {
 		p.State = api.StateDone
 	}
 	return p
@@ -161,9 +165,10 @@ func (n *Node) localWarnings(l api.LocalStatus) []api.Warning {
 			if strings.Contains(x.Error, "may not") {
 				remedy = "run meshnode as root, or give its binary the right: setcap cap_net_bind_service=+ep"
 			}
-			out = append(out, api.Warning{What: fmt.Sprintf("%s: %s is not open on %s: %s", x.App, x.Addr, x.Node, x.Error), Remedy: remedy})
+			out = append(out, api.Warning{App: x.App, What: fmt.Sprintf("%s: %s is not open on %s: %s", x.App, x.Addr, x.Node, x.Error), Remedy: remedy})
 		}
 	}
+	out = append(out, n.uncaughtWarnings()...)
 	if f := n.store.Status().Fault; f != nil {
 		out = append(out, api.Warning{What: fmt.Sprintf("%s does not follow the configuration: %v", n.s.Node, f), Remedy: "use the same release of meshnode on all servers"})
 	}

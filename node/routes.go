@@ -44,6 +44,9 @@ func (r *routes) Route(w supervisor.Worker) {
 	if w.Mode == supervisor.ModePort && !w.Serves {
 		return
 	}
+	for _, addr := range w.Uncaught { // it serves in mode port, so that we can open what its app would have bound itself
+		r.n.noteLearned(w.App, addr)
+	}
 	r.n.proxy.SetWorker(w.ID, target{w})
 	if w.Adopted && w.Channel != nil {
 		if err := r.n.proxy.Recover(w.App, w.ID, w.PID); err != nil {

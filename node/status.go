@@ -201,6 +201,11 @@ func (b clusterBackend) Describe(ctx context.Context, app string) (api.Descripti
 				d.Listeners = append(d.Listeners, x)
 			}
 		}
+		for _, x := range l.Warnings {
+			if x.App == app {
+				d.Warnings = append(d.Warnings, x)
+			}
+		}
 	}
 	slices.SortStableFunc(d.Exits, func(a, b api.Exit) int { return b.Time.Compare(a.Time) })
 	d.Exits = d.Exits[:min(len(d.Exits), exitsKept)]

@@ -97,7 +97,7 @@ func descriptionText(d api.Description) string {
 		}
 		b.WriteString("\n" + t.String())
 	}
-	return b.String()
+	return b.String() + warningsText(d.Warnings)
 }
 
 func specTable(a spec.App, s api.AppStatus) string {

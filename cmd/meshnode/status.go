@@ -96,7 +96,12 @@ func statusText(s api.Status) string {
 			}
 		}
 	}
-	for i, w := range s.Warnings {
+	return b.String() + warningsText(s.Warnings)
+}
+
+func warningsText(all []api.Warning) string {
+	var b strings.Builder
+	for i, w := range all {
 		if i == 0 {
 			b.WriteString("\nWarnings:\n")
 		}

@@ -176,6 +176,7 @@ var table = map[string][]uses{
 	"e2e/bench/load":      nil, // plain HTTP on plain connections
 	"e2e/demo":            nil, // uses meshnode as an operator does, through the command line
 	"e2e/demo/goapp":      nil, // its app where there is no Node.js
+	"e2e/apps/program":    nil, // stands for any server that is no Node.js
 }
 
 // testTable says what tests may import beyond their room's own rows. "" stands for every room.

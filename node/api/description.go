@@ -14,6 +14,7 @@ type Description struct {
 	Refused   *Refusal      `json:"refused,omitempty"` // of the newest release, if that is not the present one
 	Exits     []Exit        `json:"exits"`             // the last ones over all nodes, newest first
 	Listeners []Listener    `json:"listeners"`         // sorted by node, then address
+	Warnings  []Warning     `json:"warnings,omitempty"`
 }
 
 // NodeWorkers are the workers of an app on one node.

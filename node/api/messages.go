@@ -47,6 +47,7 @@ type AppStatus struct {
 
 // Warning is something the operator should act on.
 type Warning struct {
+	App    string `json:"app,omitempty"` // the app it concerns, if it is one
 	What   string `json:"what"`
 	Remedy string `json:"remedy"`
 }

@@ -129,6 +129,13 @@ func (s *Supervisor) adopt(k keeper.Kept, r record) {
 	p.Worker = Worker{ID: r.ID, App: r.Spec.App, Slot: r.Slot, Release: r.Spec.Release, Mode: r.Spec.Mode, Serves: r.Spec.Serves,
 		Addr: r.Addr, PID: k.PID, Adopted: true}
 	p.started, p.notes.record = r.Started, r
+	if u := r.Spec.Uncaught; u != nil {
+		s.uncaught.set(r.Spec.App, *u)
+		if !u.Alone {
+			p.Uncaught = u.Addrs
+		}
+	}
+	p.asked.Store(len(r.Listens) > 0)
 	p.inheritLogs(sl, k.FDs, r)
 	p.notify = adoptNotifier(k.FDs[2])
 	p.user = r.User

@@ -80,8 +80,19 @@ func (m *minder) look(now time.Time) {
 	for _, p := range all {
 		m.lookAt(p)
 	}
+	m.recatch(all)
 	m.byClock(all, now)
 	m.advance(all, now)
+}
+
+// recatch has workers replaced that bind their ports by themselves, once another of the app has shown that it serves in mode port.
+func (m *minder) recatch(all []*process) {
+	for _, p := range all {
+		if p.Channel == nil || p.asked.Load() || !slices.ContainsFunc(all, func(o *process) bool { return o.App == p.App && len(o.Uncaught) > 0 }) {
+			continue
+		}
+		m.enqueue(p.App, renewal{worker: p.ID, reason: "it listens by itself, and its app runs in mode port"})
+	}
 }
 
 func (m *minder) lookAt(p *process) {

@@ -68,3 +68,14 @@ func marked(mark []byte, spare []string) []int {
 	}
 	return out
 }
+
+// runOf is the mark of a process, empty if it has none.
+func runOf(pid int) string {
+	env, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "environ"))
+	if err != nil {
+		return "" // it is gone
+	}
+	_, after, _ := bytes.Cut(append([]byte{0}, env...), []byte("\x00"+runVariable+"="))
+	run, _, _ := bytes.Cut(after, []byte{0})
+	return string(run)
+}

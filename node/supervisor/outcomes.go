@@ -123,6 +123,11 @@ func (s *slot) onExit(p *process) {
 func (s *slot) nextEnded(p *process) {
 	s.procs.next = nil
 	s.procs.deadline.Stop()
+	if s.collided(p) {
+		s.unprove(p)
+		s.again(p.spec)
+		return
+	}
 	what := p.end.String() + " before it was ready"
 	if s.unprove(p) {
 		what = fmt.Sprintf("%s, %s after its start", p.end, time.Since(p.started).Round(10*time.Millisecond))
@@ -144,6 +149,10 @@ func (s *slot) nextEnded(p *process) {
 // curEnded decides what follows the end of the slot's only worker, which nobody asked to end.
 func (s *slot) curEnded(p *process) {
 	unproven := s.unprove(p)
+	if s.collided(p) {
+		s.begin(p.spec)
+		return
+	}
 	r := p.spec.Restart
 	if r.Off || p.end.code() >= 0 && slices.Contains(r.StopExitCodes, p.end.code()) {
 		s.log.Info("worker ended, and stays so", "reason", p.end.String())

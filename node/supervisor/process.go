@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -50,6 +51,7 @@ type rise struct {
 	socket  int           // our own descriptor of it, until the worker is ready; -1 = none
 	up      chan struct{} // closed when it is up, and has to pass its health check
 	readied sync.Once
+	asked   atomic.Bool // it asked over its channel for a TCP port
 }
 
 // notes are what the keeper was told of a process.
@@ -77,10 +79,14 @@ const ipcFD = 3
 
 // start forks a worker for the slot. The returned process reports its end, and before it perhaps its readiness, to the slot's events.
 func (s *slot) start(spec Spec) (*process, error) {
+	spec = s.sup.fallBack(spec)
 	number := int(s.sup.starts.Add(1))
 	id := fmt.Sprintf("%s/%d#%d", s.app, s.index, number)
 	p := s.process(spec, number, s.sup.o.NodeID+"/"+id)
 	p.Worker = Worker{ID: id, App: s.app, Slot: s.index, Release: spec.Release, Mode: spec.Mode, Serves: spec.Serves}
+	if u := spec.Uncaught; u != nil && !u.Alone {
+		p.Uncaught = u.Addrs
+	}
 	path, err := p.prepare()
 	if err != nil {
 		return nil, err

@@ -3,6 +3,7 @@ package supervisor
 import (
 	"context"
 	"errors"
+	"strings"
 	"time"
 )
 
@@ -125,6 +126,8 @@ func (p *process) awaited() string {
 		return "it did not send READY=1 to NOTIFY_SOCKET"
 	case p.Mode == ModeSocket:
 		return "it does not accept connections on the socket that it inherits (" + p.Addr + ")"
+	case p.Mode == ModeCluster && len(p.ownAddrs()) > 0:
+		return "it listens by itself on " + strings.Join(p.ownAddrs(), ", ") + " (run it in mode port)"
 	case p.Mode == ModeCluster:
 		return "it did not listen on any port (an app that serves nobody runs in mode port)"
 	default:

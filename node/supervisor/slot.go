@@ -15,6 +15,7 @@ import (
 // command is what a slot is told to do.
 type command struct {
 	stop  bool
+	wake  bool     // begin, if the slot is empty
 	renew *renewal // replace the worker by one of the same release
 	spec  Spec
 	order Order
@@ -126,6 +127,10 @@ func (s *slot) obey(c command) {
 		if s.procs.cur != nil {
 			s.retire(s.procs.cur)
 		}
+	case c.wake:
+		if s.procs.cur == nil && s.procs.begun {
+			s.begin(s.procs.spec)
+		}
 	case c.renew != nil:
 		s.renew(c.renew)
 	case s.procs.next != nil && s.procs.cur != nil && s.procs.cur.ready && s.procs.renewing == nil && c.spec.Release == s.procs.spec.Release:
@@ -169,6 +174,9 @@ func (p *procs) heading() uint64 {
 func (s *slot) begin(spec Spec) {
 	s.procs.retry.Stop()
 	s.procs.spec, s.procs.begun = spec, true
+	if s.spare(spec) {
+		return
+	}
 	p, err := s.start(spec)
 	if err != nil {
 		s.failed(0, err.Error(), nil)
@@ -178,8 +186,11 @@ func (s *slot) begin(spec Spec) {
 	s.procs.live++
 	s.procs.deadline.Reset(spec.Times.Listen)
 	s.publish(func(st *Status) {
-		st.State, st.PID, st.Worker, st.Mode = StateStarting, p.PID, p.ID, spec.Mode
-		st.Release, st.Replacing, st.StartedAt = spec.Release, 0, p.started
+		st.State, st.PID, st.Worker = StateStarting, p.PID, p.ID
+		st.Release, st.Replacing, st.StartedAt, st.Mode = spec.Release, 0, p.started, p.Mode
+		if st.Spare {
+			st.Spare, st.Done, st.Error = false, false, ""
+		}
 	})
 }
 
@@ -192,6 +203,9 @@ func (s *slot) restart() {
 // succeed starts the successor of a worker that goes on serving.
 func (s *slot) succeed(spec Spec) {
 	s.publish(func(st *Status) { st.Replacing = spec.Release })
+	if s.replaceAlone(spec) {
+		return
+	}
 	p, err := s.start(spec)
 	if err != nil && s.procs.renewing != nil {
 		s.log.Warn("worker cannot be replaced", "reason", s.procs.renewing.reason, "err", err)

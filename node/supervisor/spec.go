@@ -40,13 +40,13 @@ type Spec struct {
 	Mode      Mode
 	Port      int  // Port is the value of PORT in mode cluster; 0 leaves it unset.
 	Serves    bool // Serves is set in modes port and socket when clients reach the app: the worker must listen.
-	Undecided bool // Undecided is set in mode cluster while nobody knows whether the worker listens: living for quietAfter is ready enough.
 	WaitReady bool // WaitReady: ready once the worker says so, and not before. Otherwise its word counts for nothing.
 	Times     Times
 	Account   Account
 	Restart   Restart
 	Health    Health
 	Logs      output.Policy // Logs says how the output is kept.
+	Guess
 }
 
 // Times are the deadlines of a worker's start and end.
@@ -150,7 +150,9 @@ type Worker struct {
 	PID     int
 	Addr    string          // Addr is the private "127.0.0.1:port" in modes port and socket.
 	Channel *nodeipc.Family // Channel is what its Node.js processes are spoken to by in mode cluster, else nil.
-	Adopted bool            // Adopted: the worker was started by a former run of the node and may have connections.
+	// Uncaught are the client addresses that its app would bind by itself; it serves them in mode port.
+	Uncaught []string
+	Adopted  bool // Adopted: the worker was started by a former run of the node and may have connections.
 }
 
 // Exit is one end of a worker's process.
@@ -214,5 +216,6 @@ type Trouble struct {
 	Tail     []string // Tail is the last output of the process that failed.
 	Done     bool     // Done: the worker ended by itself and is not to be started again (State is StateStopped).
 	Unproven bool     // Unproven: the worker is ready, but has not stayed up as long as a new release must.
+	Spare    bool     // Spare: the slot is left empty, because the app can run with one worker only (see Uncaught).
 	Ill      string   // Ill is why the worker is given no connections though it runs; empty while it is well.
 }

@@ -38,10 +38,11 @@ type Supervisor struct {
 	book  *output.Book
 	wg    sync.WaitGroup
 	ends
-	changed chan struct{}
-	minder  *minder
-	groups  *cgroups
-	starts  atomic.Int64 // processes ever started; numbers them
+	changed  chan struct{}
+	minder   *minder
+	groups   *cgroups
+	uncaught uncaughtApps
+	starts   atomic.Int64 // processes ever started; numbers them
 
 	mu     sync.Mutex // guards the below
 	slots  map[string]map[int]*slot
@@ -125,6 +126,7 @@ func (s *Supervisor) remove(sl *slot) {
 		if len(s.slots[sl.app]) == 0 {
 			delete(s.slots, sl.app)
 		}
+		s.bequeath(sl)
 	}
 	s.mu.Unlock()
 	s.poke()

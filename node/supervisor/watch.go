@@ -32,7 +32,7 @@ func (p *process) watch(s *slot) {
 	case p.Channel == nil:
 		side.Go(func() { outlive(aliveAfter, dead, p.setReady) })
 	case p.spec.Undecided:
-		side.Go(func() { outlive(quietAfter, dead, p.setReady) })
+		side.Go(func() { outlive(quietAfter, dead, func() { p.see(); p.setReady() }) })
 	}
 	if p.spec.Health.Path != "" {
 		side.Go(func() { p.mindHealth(dead) })
@@ -327,6 +327,9 @@ func (p *process) saidReady() {
 type handler struct{ p *process }
 
 func (h handler) Listen(q nodeipc.Query) nodeipc.Reply {
+	if !q.UDP() && q.Port >= 0 {
+		h.p.caught()
+	}
 	reply := h.p.place.router.Listen(h.p.Worker, q)
 	if reply.Errno == 0 {
 		h.p.note(func(r *record) { r.Listens = append(r.Listens, q) })

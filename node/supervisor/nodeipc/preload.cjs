@@ -1,7 +1,7 @@
 'use strict';
 // Loaded into every Node process and thread of a worker (switch off: -no-preload). Three things, and each fails towards plain Node:
-//  - where meshnode speaks to this process, it answers "ping", and at "drain" has every further answer carry "Connection: close",
-//    so that keep-alive clients move to another worker by themselves and no connection is closed under a request on its way;
+//  - where meshnode speaks to this process, it answers "ping", and at "drain" has every further answer carry "Connection: close", and
+//    HTTP/2 say GOAWAY, so that kept clients move to another worker by themselves and no connection is closed under a request on its way;
 //  - a connection that another server forwarded carries its client's address, which the app sees as the socket's remote address;
 //  - a server that would bind a TCP port past Node's cluster module (behind npm, tsx or node --watch, in a thread or a child of the
 //    app, or with "exclusive") asks meshnode for its connections instead, over a socket of this process's own.
@@ -11,9 +11,11 @@ const ours = { cmd: 'NODE_MESHNODE' };
 const ignore = () => {};
 
 let draining = false;
+const sessions = new Set(); // of HTTP/2, which has no "Connection: close": they are closed, when what is under way on them is done
 function drain() {
   if (draining) return;
   draining = true;
+  for (const session of sessions) session.close();
   try {
     require('diagnostics_channel').channel('http.server.request.start').subscribe(({ response }) => {
       response.shouldKeepAlive = false;
@@ -256,6 +258,13 @@ if (MESHNODE_WORKER && MESHNODE_IPC) {
   }
 
   net.Server.prototype._listen2 = function (...args) {
+    if (/^Http2(Secure)?Server$/.test(this.constructor.name)) {
+      this.on('session', (session) => {
+        sessions.add(session);
+        session.once('close', () => sessions.delete(session));
+        if (draining) session.close();
+      });
+    }
     const [address, port, addressType, backlog, fd, flags] = args;
     const plain = () => listen2.apply(this, args);
     if (this._handle || !(port > 0) || fd >= 0) return plain(); // any free port is private to who asked
