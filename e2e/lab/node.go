@@ -22,6 +22,8 @@ import (
 type Node struct {
 	*Host
 	Dir  string
+	Verb string   // Verb is what it is started with, "" = none; set it before the start.
+	Env  []string // Env is added to its environment at the next start.
 	args []string
 
 	mu   sync.Mutex
@@ -68,8 +70,12 @@ func (n *Node) Restart() {
 func (n *Node) launch() error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	c := n.command(Binary(n.lab.t), n.arguments()...)
-	c.Env = append(os.Environ(), "MESHNODE_KEY="+n.lab.Key)
+	args := n.arguments()
+	if n.Verb != "" {
+		args = append([]string{n.Verb}, args...)
+	}
+	c := n.command(Binary(n.lab.t), args...)
+	c.Env = append(append(os.Environ(), "MESHNODE_KEY="+n.lab.Key), n.Env...)
 	w := &locked{mu: &n.mu, b: n.out}
 	c.Stdout, c.Stderr = w, w
 	c.WaitDelay = time.Second
