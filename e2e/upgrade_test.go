@@ -361,3 +361,162 @@ func TestRunPutsItsAppOnce(t *testing.T) {
 		t.Errorf("the file was evaluated %d times, %v", len(seen), err)
 	}
 }
+
+// Programs in the other modes, and UDP, across kill -9 of the node process and an upgrade. What crosses the node (all of mode port) is lost with a
+// process that is killed; a new connection is not, and an upgrade loses nothing.
+func TestOtherModesAcrossCrashAndUpgrade(t *testing.T) {
+	lab.NeedNode(t)
+	for name, args := range map[string][]string{
+		"port":   {"-mode", "port", "-port", "3000", "-interpreter", "node", lab.App(t, "port.js")},
+		"socket": {"-mode", "socket", "-port", "3000", "-interpreter", "python3", lab.App(t, "inherit.py")},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := lab.New(t, 1)
+			n := l.Cluster()[0]
+			n.Must("start", append([]string{"-n", "web", "-i", "2"}, args...)...)
+			ready(t, n, 2, 20*time.Second)
+			before := pids(t, n)
+			load := loadOn(t, 200, l, []*lab.Node{n})
+			n.Must("upgrade", another(t, "meshnode-next"))
+			sent := load.Sent()
+			lab.Eventually(t, 20*time.Second, func() error { return atLeast(load.Sent(), sent+200) })
+			lost(t, "upgrade, mode "+name, load)
+			crash(t, n)
+			load = loadOn(t, 200, l, []*lab.Node{n})
+			crash(t, n)
+			sent = load.Sent()
+			lab.Eventually(t, 20*time.Second, func() error { return atLeast(load.Sent(), sent+200) })
+			total, failed, _ := load.Stop()
+			t.Logf("kill -9 of the node process, mode %s: %d of %d requests lost", name, len(failed), total)
+			if len(failed) > 12 { // kept connections, and what was in flight
+				t.Errorf("%d lost: %v", len(failed), failed[:12])
+			}
+			ready(t, n, 2, 10*time.Second)
+			if after := pids(t, n); !maps.Equal(before, after) {
+				t.Errorf("the workers were %v and are %v", before, after)
+			}
+		})
+	}
+	t.Run("udp", func(t *testing.T) {
+		l := lab.New(t, 1)
+		n := l.Cluster()[0]
+		n.Must("start", "-n", "udp", "-i", "1", lab.App(t, "udp.js"))
+		ready(t, n, 1, 20*time.Second)
+		c, err := l.DialContext(t.Context(), "udp", net.JoinHostPort(n.IP, "3002"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		first := datagram(t, c, "a")
+		n.Must("upgrade", another(t, "meshnode-next"))
+		if now := datagram(t, c, "b"); now != first {
+			t.Errorf("answered by %s, and now by %s", first, now)
+		}
+		crash(t, n)
+		if now := datagram(t, c, "c"); now != first {
+			t.Errorf("answered by %s, and now by %s", first, now)
+		}
+		n.Must("reload", "udp") // the next worker has the same socket
+		if now := datagram(t, c, "d"); now == first {
+			t.Errorf("answered by %s after a reload", now)
+		}
+	})
+}
+
+// crash kills the node process, and waits for the next one to answer.
+func crash(t *testing.T, n *lab.Node) {
+	t.Helper()
+	inner := n.Inner()
+	if err := syscall.Kill(inner, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	lab.Eventually(t, 10*time.Second, func() error {
+		if now := n.Inner(); now == 0 || now == inner {
+			return fmt.Errorf("the node is process %d", now)
+		}
+		_, err := n.Workers()
+		return err
+	})
+}
+
+// datagram sends one and returns which process answered.
+func datagram(t *testing.T, c net.Conn, text string) string {
+	t.Helper()
+	_ = c.SetDeadline(time.Now().Add(5 * time.Second))
+	if _, err := io.WriteString(c, text); err != nil {
+		t.Fatal(err)
+	}
+	b := make([]byte, 64)
+	k, err := c.Read(b)
+	got, pid, _ := strings.Cut(string(b[:k]), " ")
+	if err != nil || got != text {
+		t.Fatalf("datagram %s: %q %v", text, b[:k], err)
+	}
+	return pid
+}
+
+// As a service: the keeper tells systemd how it stands, for its own process and over crash and upgrade, and systemctl reload takes the program that is at
+// the path of the running one now.
+func TestService(t *testing.T) {
+	lab.NeedNode(t)
+	l := lab.New(t, 1)
+	path := filepath.Join(t.TempDir(), "notify")
+	pc, err := net.ListenPacket("unixgram", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pc.Close()
+	n := l.Host(1).Prepare()
+	n.Program = another(t, "meshnode")
+	n.Env = []string{"NOTIFY_SOCKET=" + path, "WATCHDOG_USEC=600000"}
+	n.Restart()
+	heard := func(want string) {
+		t.Helper()
+		b := make([]byte, 256)
+		for {
+			_ = pc.SetReadDeadline(time.Now().Add(15 * time.Second))
+			k, _, err := pc.ReadFrom(b)
+			if err != nil {
+				t.Fatalf("waiting for %s: %v", want, err)
+			}
+			if strings.Contains(string(b[:k]), "MAINPID") {
+				t.Errorf("systemd was told %q", b[:k])
+			}
+			if string(b[:k]) == want {
+				return
+			}
+		}
+	}
+	heard("READY=1")
+	n.Must("start", "-n", "web", "-i", "1", lab.App(t, "plain.js"))
+	ready(t, n, 1, 20*time.Second)
+	before := pids(t, n)
+	heard("WATCHDOG=1")
+	crash(t, n)
+	heard("READY=1")
+	keeper, inner := n.PID(), n.Inner()
+	if err := os.Rename(another(t, "new"), n.Program); err != nil { // as a package does
+		t.Fatal(err)
+	}
+	r := n.Must("upgrade", n.Program)
+	if now := n.Inner(); now == inner || now == 0 || n.PID() != keeper || !strings.Contains(r.Out, n.Program) {
+		t.Errorf("node %d and %d: %s", inner, now, r.Out)
+	}
+	heard("READY=1")
+	heard("WATCHDOG=1")
+	if exe, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", n.Inner())); err != nil || exe != n.Program {
+		t.Errorf("the node runs %s, %v", exe, err)
+	}
+	if after := pids(t, n); !maps.Equal(before, after) {
+		t.Errorf("the workers were %v and are %v", before, after)
+	}
+	if err := n.Stop(20 * time.Second); err != nil {
+		t.Error(err)
+	}
+	heard("STOPPING=1")
+	for pid := range before {
+		if err := gone(pid); err != nil {
+			t.Error(err)
+		}
+	}
+}

@@ -24,7 +24,9 @@ type Node struct {
 	Dir  string
 	Verb string   // Verb is what it is started with, "" = none; set it before the start.
 	Env  []string // Env is added to its environment at the next start.
-	args []string
+	// Program is what runs instead of the binary that was built; set it before the start.
+	Program string
+	args    []string
 
 	mu   sync.Mutex
 	cmd  *exec.Cmd
@@ -74,7 +76,11 @@ func (n *Node) launch() error {
 	if n.Verb != "" {
 		args = append([]string{n.Verb}, args...)
 	}
-	c := n.command(Binary(n.lab.t), args...)
+	program := n.Program
+	if program == "" {
+		program = Binary(n.lab.t)
+	}
+	c := n.command(program, args...)
 	c.Env = append(append(os.Environ(), "MESHNODE_KEY="+n.lab.Key), n.Env...)
 	w := &locked{mu: &n.mu, b: n.out}
 	c.Stdout, c.Stderr = w, w

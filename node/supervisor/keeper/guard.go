@@ -20,7 +20,9 @@ type limits struct {
 	end     time.Duration // at the end, what the node has left
 }
 
-var usual = limits{standby: 20 * time.Second, yield: 20 * time.Second, start: 60 * time.Second, end: 30 * time.Second}
+func usual() limits {
+	return limits{standby: 20 * time.Second, yield: 20 * time.Second, start: 60 * time.Second, end: 30 * time.Second}
+}
 
 // Times of the node's life.
 const (
@@ -71,7 +73,7 @@ func newGuard(k *Keeper, o Options, notify func(string)) (*guard, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open the program itself: %w", err)
 	}
-	g := &guard{k: k, o: o, exe: exe, notify: notify, retired: make(map[int]*process), retry: idleTimer(), limit: idleTimer(), limits: usual}
+	g := &guard{k: k, o: o, exe: exe, notify: notify, retired: make(map[int]*process), retry: idleTimer(), limit: idleTimer(), limits: usual()}
 	k.guard = g
 	return g, nil
 }
