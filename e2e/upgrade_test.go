@@ -139,8 +139,8 @@ func TestUpgradeLosesNothing(t *testing.T) {
 	ready(t, nodes[0], 4, 20*time.Second)
 	before, worn := pids(t, nodes[0]), restarts(t, nodes[0])
 	var long []*echo
-	for i := range 24 { // more than two workers take alone: some of them cross to the other node
-		long = append(long, dialEcho(t, l, nodes[i%2]))
+	for i := range 24 { // all to one node: some of them cross to the other
+		long = append(long, dialEcho(t, l, nodes[0]))
 		long[i].ask(t, "at the begin")
 	}
 	load := loadOn(t, 300, l, nodes)
@@ -150,6 +150,9 @@ func TestUpgradeLosesNothing(t *testing.T) {
 		t.Log(strings.TrimSpace(r.Out))
 		if !strings.Contains(r.Out, "meshnode-next") || n.Inner() == inner && len(kin(n)) < 2 {
 			t.Errorf("it is not the new binary: %s", r.Out)
+		}
+		if k := kin(n); len(k) != 2 {
+			t.Errorf("no former process carries what crosses node %d: %v", i+1, k)
 		}
 		if after := pids(t, n); !maps.Equal(before, after) {
 			t.Errorf("the workers were %v and are %v", before, after)
