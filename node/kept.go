@@ -17,6 +17,10 @@ const (
 	keptShared    = "share/"  // that workers have in common
 )
 
+// KeptApp is the name under which the keeper knows that the app of the verb run was put on the cluster. What became of it since is the
+// configuration's: a node that is started again, or from another binary, does not put it once more.
+const KeptApp = "app"
+
 // keptSockets are sockets of one kind that outlive this process.
 type keptSockets struct {
 	client *keeper.Client

@@ -73,10 +73,16 @@ func stableListen(c *spec.Cluster, app spec.App) []string {
 	return stable.App.Listen
 }
 
+// leftLimit is how long sockets of a former run wait for somebody who wants them. The configuration comes back step by step, an app perhaps long
+// after the first of it, and what waits in the backlog of its socket is not to be lost.
+const leftLimit = 30 * time.Second
+
 // keepListeners follows the configuration, and tries again what could not be opened.
 func (n *Node) keepListeners(ctx context.Context) {
 	retry := time.NewTicker(listenEvery)
 	defer retry.Stop()
+	left := time.NewTimer(leftLimit)
+	defer left.Stop()
 	changes := n.store.Watch(ctx)
 	for {
 		select {
@@ -85,10 +91,13 @@ func (n *Node) keepListeners(ctx context.Context) {
 				return
 			}
 			n.syncListeners(c)
-			if c.ID != "" {
-				for _, k := range n.view.kept {
-					k.dropLeft()
-				}
+		case <-left.C:
+			if n.store.State().ID == "" {
+				left.Reset(leftLimit) // it is not known yet what is wanted
+				continue
+			}
+			for _, k := range n.view.kept {
+				k.dropLeft()
 			}
 		case <-retry.C:
 			if len(n.routes.faults()) > 0 {

@@ -32,7 +32,7 @@ import (
 type RunOptions struct {
 	Out     io.Writer      // Out gets the few lines that greet an operator.
 	Version string         // Version of the binary.
-	App     *spec.App      // App is put on the cluster once it can be; nil = none.
+	App     *spec.App      // App is put on the cluster once it can be, and Keeper told so (KeptApp); nil = none.
 	Keeper  *keeper.Client // Keeper forks the workers, and keeps what outlives this process.
 }
 
@@ -156,13 +156,14 @@ func (f *folder) reset(node string) error {
 
 // run is one life of the node, from open to close.
 func (n *Node) run(ctx context.Context, after *yieldError) (err error) {
-	ctx, n.life.cancel = context.WithCancel(ctx)
+	inner, cancel := context.WithCancel(ctx)
+	n.life.cancel = cancel
 	n.life.stop = make(chan error, 1)
 	defer func() {
 		n.life.cancel()
 		n.close()
 	}()
-	if err := n.open(ctx, after); err != nil {
+	if err := n.open(inner, after); err != nil {
 		return err
 	}
 	n.greet()
@@ -170,11 +171,11 @@ func (n *Node) run(ctx context.Context, after *yieldError) (err error) {
 		return fmt.Errorf("tell the keeper that the node serves: %w", err)
 	}
 	select {
-	case <-ctx.Done():
+	case <-inner.Done():
 		err = nil
 	case err = <-n.life.stop:
 	case <-n.o.Keeper.Yield():
-		return n.handOver()
+		return n.handOver(ctx)
 	}
 	n.drain()
 	return err

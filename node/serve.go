@@ -64,6 +64,10 @@ func (n *Node) putApp(ctx context.Context, app spec.App) {
 				continue // the next change of the configuration comes with a leader, or ends the rollout of another release
 			}
 			n.end(fmt.Errorf("start %s: %w", app.Name, err))
+			return
+		}
+		if err := n.o.Keeper.Hold(KeptApp, nil); err != nil {
+			n.log.Warn("the app of this command line would be put on the cluster again", "app", app.Name, "err", err)
 		}
 		return
 	}

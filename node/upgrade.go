@@ -13,8 +13,8 @@ import (
 const lingerLimit = time.Hour
 
 // handOver lets go of everything for a successor, and then carries what crosses this process to its end. Workers and listening sockets
-// live on with the keeper; the successor takes them over.
-func (n *Node) handOver() error {
+// live on with the keeper; the successor takes them over. When ctx ends, what crosses has as long as in any orderly stop.
+func (n *Node) handOver(ctx context.Context) error {
 	n.log.Info("a new binary takes over")
 	n.view.draining.Store(true)
 	n.report()
@@ -36,9 +36,11 @@ func (n *Node) handOver() error {
 	if err := n.o.Keeper.Yielded(); err != nil {
 		return fmt.Errorf("hand over to the new binary: %w", err)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), lingerLimit)
+	limit, cancel := context.WithTimeout(context.Background(), lingerLimit)
 	defer cancel()
-	if n.proxy.Carried(ctx) != nil {
+	stop := context.AfterFunc(ctx, func() { time.AfterFunc(forwardDrain, cancel) })
+	defer stop()
+	if n.proxy.Carried(limit) != nil {
 		n.log.Warn("connections that crossed the former binary were cut", "count", n.proxy.Crossing())
 	}
 	return nil

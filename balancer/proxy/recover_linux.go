@@ -43,6 +43,9 @@ func (s *Server) Recover(app, worker string, pid int) error {
 		if m[diagStateOffset] == tcpListen || !ports[port] || !held[binary.NativeEndian.Uint32(m[diagInodeOffset:])] {
 			continue
 		}
+		if s.tracker.has(cookieOf(m)) {
+			continue // the worker was routed before
+		}
 		r := picker.Claim(worker, time.Now())
 		s.stats.accepted.Add(1)
 		s.tracker.trackCookie(worker, cookieOf(m), func() {
@@ -84,6 +87,14 @@ func socketsOf(pid int, into map[uint32]bool) {
 			}
 		}
 	}
+}
+
+// has reports whether a socket is tracked.
+func (t *tracker) has(cookie uint64) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	_, ok := t.socks[cookie]
+	return ok
 }
 
 // trackCookie is track for a socket that is known by its cookie alone.

@@ -39,7 +39,9 @@ type console struct {
 type nodeOptions struct {
 	out     io.Writer
 	version string
-	app     *spec.App // nil = none
+	// app finds the app of the verb run; nil = there is none. The node asks for it where it was not put on the cluster before: a file is
+	// evaluated once, and what it names may be gone when the node is started again.
+	app func(ctx context.Context) (*spec.App, error)
 }
 
 // usageError is a mistake in the command line itself.

@@ -343,9 +343,12 @@ func TestRunFile(t *testing.T) {
 	term := offline(t)
 	withFile(t, term, "eco.json", ecosystem)
 	var ran []string
-	term.runNode = func(_ context.Context, _ config.Settings, o nodeOptions) error {
-		ran = append(ran, o.app.Name)
-		return nil
+	term.runNode = func(ctx context.Context, _ config.Settings, o nodeOptions) error {
+		app, err := o.app(ctx)
+		if err == nil {
+			ran = append(ran, app.Name)
+		}
+		return err
 	}
 	term.expect(t, "run eco.json -only api", exitDone, "", "")
 	term.expect(t, "run eco.json", exitFailed, "", "meshnode: eco.json holds 2 apps; pick one with -only, or run the node and then: meshnode start eco.json\nsee: meshnode help run\n")

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"meshnode/node/config"
+	"meshnode/node/supervisor/keeper"
 )
 
 func main() {
@@ -56,6 +57,9 @@ func untilSignal() (context.Context, context.CancelFunc) {
 	go func() {
 		<-signals
 		cancel()
+		if keeper.IsNode(os.Environ()) {
+			return // what an operator sends to all processes of the name comes twice; with the keeper this one ends at once
+		}
 		<-signals
 		os.Exit(exitFailed)
 	}()

@@ -29,8 +29,8 @@ func (c *console) foreground(ctx context.Context, args []string) error {
 	return c.runWith(ctx, flags, nil)
 }
 
-// runWith puts the settings together and runs the node, with app on it where that is not nil.
-func (c *console) runWith(ctx context.Context, flags *config.Flags, app *spec.App) error {
+// runWith puts the settings together and runs the node, with what app finds on it where that is not nil.
+func (c *console) runWith(ctx context.Context, flags *config.Flags, app func(context.Context) (*spec.App, error)) error {
 	settings, err := flags.Resolve(c.environ)
 	if err != nil {
 		return err

@@ -5,6 +5,7 @@ import (
 	"flag"
 
 	"meshnode/node/config"
+	"meshnode/store/spec"
 )
 
 func runVerb() verb {
@@ -28,22 +29,24 @@ func runVerb() verb {
 				if in.args[0] == "-" {
 					return usagef("run reads its app anew when the node is started again; name a file")
 				}
-				if isFile(in.args[0]) {
-					apps, err := f.load(ctx, c, in)
-					if err == nil && len(apps) != 1 {
-						err = usagef("%s holds %d apps; pick one with -only, or run the node and then: meshnode start %s", in.args[0], len(apps), in.args[0])
-					}
-					if err != nil {
-						return err
-					}
-					return c.runWith(ctx, node, &apps[0])
-				}
-				a, err := f.app.app(c, in.args[0], in.after)
-				if err != nil {
-					return err
-				}
-				return c.runWith(ctx, node, &a)
+				return c.runWith(ctx, node, func(ctx context.Context) (*spec.App, error) { return f.one(ctx, c, in) })
 			}
 		},
 	}
+}
+
+// one is the app that the verb run names.
+func (f *startFlags) one(ctx context.Context, c *console, in input) (*spec.App, error) {
+	if !isFile(in.args[0]) {
+		a, err := f.app.app(c, in.args[0], in.after)
+		return &a, err
+	}
+	apps, err := f.load(ctx, c, in)
+	switch {
+	case err != nil:
+		return nil, err
+	case len(apps) != 1:
+		return nil, usagef("%s holds %d apps; pick one with -only, or run the node and then: meshnode start %s", in.args[0], len(apps), in.args[0])
+	}
+	return &apps[0], nil
 }

@@ -160,8 +160,12 @@ func TestForeground(t *testing.T) {
 		t.Fatalf("%d %s", code, term.errs)
 	}
 	want := []string{"node", filepath.Join(term.dir, "server.js"), "-x", "--y"}
-	if d := cmp.Diff(want, options.app.Command); d != "" || options.app.Workers != 3 || options.app.Name != "web" || settings.Node != "n" {
-		t.Errorf("%+v %s", options.app, d)
+	app, err := options.app(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff(want, app.Command); d != "" || app.Workers != 3 || app.Name != "web" || settings.Node != "n" {
+		t.Errorf("%+v %s", app, d)
 	}
 	term.expect(t, "-cores x -log-level loud -node n", exitFailed, "", "meshnode: there are 2 problems:\n"+
 		"  -cores: \"x\" is not a whole number; leave it out to use all cores\n"+

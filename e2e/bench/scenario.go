@@ -65,6 +65,7 @@ func scenarios() []scenario {
 		{name: "upgrade", only: meshnode, event: tell(contender.Upgrade, 2)},
 		{name: "kill -9 of a worker", event: killWorker},
 		{name: "kill -9 of the supervisor", event: killSupervisor},
+		{name: "kill -9 of the keeper", only: meshnode, event: killKeeper},
 		{name: "broken release: throws", event: breakWith("throws.js")},
 		{name: "broken release: never listens", event: breakWith("silent.js")},
 		{name: "broken release: ends after 300 ms", event: breakWith("brief.js")},
@@ -219,6 +220,25 @@ func killSupervisor(_ context.Context, st *stage) error {
 	}
 	st.r.Notes = append(st.r.Notes, fmt.Sprintf("killed %s, %s", filepath.Base(st.Contender), which))
 	return syscall.Kill(st.procs.Own[0], syscall.SIGKILL)
+}
+
+// revived is how long nobody notices that all of it has ended: a service manager is faster.
+const revived = time.Second
+
+// killKeeper kills the process that was started, which takes all of it along, and starts it again.
+func killKeeper(ctx context.Context, st *stage) error {
+	c, ok := st.c.(interface {
+		Revive(ctx context.Context) error
+	})
+	if !ok || len(st.procs.Own) < 2 {
+		return fmt.Errorf("%s has no keeper", st.Contender)
+	}
+	st.r.Notes = append(st.r.Notes, "killed the process that was started, which watches over the one that does the work")
+	if err := syscall.Kill(st.procs.Own[len(st.procs.Own)-1], syscall.SIGKILL); err != nil {
+		return err
+	}
+	time.Sleep(revived)
+	return c.Revive(ctx)
 }
 
 // grow has one worker need more memory than it may.

@@ -22,7 +22,11 @@ import (
 type Node struct {
 	*Host
 	Dir  string
-	args []string
+	Verb string   // Verb is what it is started with, "" = none; set it before the start.
+	Env  []string // Env is added to its environment at the next start.
+	// Program is what runs instead of the binary that was built; set it before the start.
+	Program string
+	args    []string
 
 	mu   sync.Mutex
 	cmd  *exec.Cmd
@@ -68,8 +72,16 @@ func (n *Node) Restart() {
 func (n *Node) launch() error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	c := n.command(Binary(n.lab.t), n.arguments()...)
-	c.Env = append(os.Environ(), "MESHNODE_KEY="+n.lab.Key)
+	args := n.arguments()
+	if n.Verb != "" {
+		args = append([]string{n.Verb}, args...)
+	}
+	program := n.Program
+	if program == "" {
+		program = Binary(n.lab.t)
+	}
+	c := n.command(program, args...)
+	c.Env = append(append(os.Environ(), "MESHNODE_KEY="+n.lab.Key), n.Env...)
 	w := &locked{mu: &n.mu, b: n.out}
 	c.Stdout, c.Stderr = w, w
 	c.WaitDelay = time.Second

@@ -80,9 +80,7 @@ func (s *Supervisor) Adopt(all []keeper.Kept) (runs []string) {
 		var r record
 		if err := json.Unmarshal(k.Meta, &r); err != nil || len(k.FDs) < keptFDs {
 			s.log.Error("a worker of a former run cannot be taken over, and is ended", "worker", k.Name, "err", err)
-			_ = unix.Kill(-k.PID, unix.SIGKILL)
-			closeFDs(k.FDs)
-			_ = s.o.Keeper.Drop(k.Name)
+			s.discard(k)
 			continue
 		}
 		s.starts.Store(max(s.starts.Load(), int64(r.Number)))
@@ -102,6 +100,23 @@ func (s *Supervisor) Adopt(all []keeper.Kept) (runs []string) {
 		}
 	}
 	return runs
+}
+
+// discard ends a kept worker that nobody can make sense of.
+func (s *Supervisor) discard(k keeper.Kept) {
+	closeFDs(k.FDs)
+	_ = s.o.Keeper.Drop(k.Name) // a keeper that is gone takes the worker with it
+	if k.PID <= 1 {
+		return // it has no process
+	}
+	_ = unix.Kill(-k.PID, unix.SIGKILL)
+	s.wg.Go(func() {
+		select {
+		case <-s.o.Keeper.Ended(k.PID):
+			_, _ = s.o.Keeper.Reap(k.PID)
+		case <-s.frozen:
+		}
+	})
 }
 
 // keptFDs is the number of descriptors that every worker has with the keeper: output, errors, notify socket.

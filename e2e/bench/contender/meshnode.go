@@ -40,7 +40,25 @@ func (m *Meshnode) data() string { return filepath.Join(m.dir, "data") }
 
 // Open implements Contender.
 func (m *Meshnode) Open(ctx context.Context) error {
-	log, err := os.Create(filepath.Join(m.dir, "meshnode.log"))
+	if err := m.launch(); err != nil {
+		return err
+	}
+	return m.leads(ctx)
+}
+
+// Revive starts the same command line again, once what was started has ended.
+func (m *Meshnode) Revive(ctx context.Context) error {
+	select {
+	case <-m.done:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	return m.launch()
+}
+
+// launch starts the process.
+func (m *Meshnode) launch() error {
+	log, err := os.OpenFile(filepath.Join(m.dir, "meshnode.log"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644)
 	if err != nil {
 		return err
 	}
@@ -51,12 +69,13 @@ func (m *Meshnode) Open(ctx context.Context) error {
 	if err := m.cmd.Start(); err != nil {
 		return fmt.Errorf("start meshnode: %w", err)
 	}
-	m.done = make(chan struct{})
+	done, cmd := make(chan struct{}), m.cmd
+	m.done = done
 	go func() {
-		defer close(m.done)
-		_ = m.cmd.Wait() // how it ended stands in its log
+		defer close(done)
+		_ = cmd.Wait() // how it ended stands in its log
 	}()
-	return m.leads(ctx)
+	return nil
 }
 
 // leads waits until the node can be told something.

@@ -28,6 +28,30 @@ func (c *children) ended(pid int) bool {
 	return known && !alive
 }
 
+// signal sends a signal to a child whose number is still its own.
+func (c *children) signal(pid int, s syscall.Signal) {
+	if c.alive[pid] {
+		_ = syscall.Kill(pid, s) // it may have ended just now
+	}
+}
+
+// signalGroups sends a signal to the process groups of all children, those that have ended included.
+func (c *children) signalGroups(s syscall.Signal) {
+	for pid := range c.alive {
+		_ = syscall.Kill(-pid, s)
+	}
+}
+
+// living is the number of children that have not ended.
+func (c *children) living() (n int) {
+	for _, alive := range c.alive {
+		if alive {
+			n++
+		}
+	}
+	return n
+}
+
 // look returns the numbers of those that have ended since the last look. It reaps adopted orphans that have ended, where all other children
 // are this package's.
 func (c *children) look(orphans bool) []int {
@@ -118,6 +142,9 @@ func zombies() map[int]bool {
 
 // reapGroup reaps what has ended of an orphaned process group, and reports whether any of it lives.
 func reapGroup(pgid int) bool {
+	if pgid <= 1 {
+		return false // those numbers mean other things than a group
+	}
 	for {
 		if pid, err := unix.Wait4(-pgid, nil, unix.WNOHANG, nil); err != nil || pid <= 0 {
 			return unix.Kill(-pgid, 0) == nil

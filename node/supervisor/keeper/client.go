@@ -42,6 +42,7 @@ type Client struct {
 	waiting map[uint64]func(packet, []int) // takes the answers to a request; returns nothing more after kindAnswer
 	ends    map[int]chan struct{}
 	gone    bool
+	pings   chan struct{}
 }
 
 // IsNode reports whether a process with this environment was started by a keeper.
@@ -80,9 +81,18 @@ func Connect(environ []string) (*Client, error) {
 }
 
 func newClient(conn *net.UnixConn) *Client {
-	c := &Client{conn: conn, yield: make(chan struct{}), waiting: make(map[uint64]func(packet, []int)), ends: make(map[int]chan struct{})}
+	c := &Client{conn: conn, yield: make(chan struct{}), waiting: make(map[uint64]func(packet, []int)), ends: make(map[int]chan struct{}),
+		pings: make(chan struct{}, 1)}
 	c.wg.Go(c.read)
+	c.wg.Go(c.pong)
 	return c
+}
+
+// pong answers pings. It is not for read to do: what reads must never wait for the keeper to read.
+func (c *Client) pong() {
+	for range c.pings {
+		_ = send(c.conn, packet{Kind: kindPong}, nil) // the keeper sees by itself when this end is gone
+	}
 }
 
 // Close ends the connection; the keeper keeps what it has.
@@ -93,6 +103,7 @@ func (c *Client) Close() {
 
 // read takes what the keeper says, until the connection ends.
 func (c *Client) read() {
+	defer close(c.pings)
 	var once sync.Once
 	for {
 		p, fds, err := receive(c.conn)
@@ -119,7 +130,10 @@ func (c *Client) read() {
 		case kindYield:
 			once.Do(func() { close(c.yield) })
 		case kindPing:
-			_ = send(c.conn, packet{Kind: kindPong}, nil) // the keeper sees by itself when this end is gone
+			select {
+			case c.pings <- struct{}{}:
+			default: // one answer does for both
+			}
 		}
 		closeAll(fds)
 	}
@@ -244,6 +258,12 @@ func (c *Client) Update(name string, meta json.RawMessage) error {
 	return err
 }
 
+// Holds reports whether a name is kept.
+func (c *Client) Holds(name string) (bool, error) {
+	a, err := c.ask(packet{Kind: kindHas, Name: name}, nil)
+	return string(a.Body) == "true", err
+}
+
 // Drop forgets a name and closes the keeper's descriptors of it.
 func (c *Client) Drop(name string) error {
 	_, err := c.ask(packet{Kind: kindDrop, Name: name}, nil)
@@ -271,6 +291,11 @@ func (c *Client) Kept() ([]Kept, error) {
 	if err != nil {
 		return nil, err
 	}
-	_, err = settle(<-done)
-	return all, err
+	if _, err = settle(<-done); err != nil {
+		for _, k := range all {
+			closeAll(k.FDs)
+		}
+		return nil, err
+	}
+	return all, nil
 }

@@ -11,5 +11,5 @@
 // Errors: a Client's calls fail with ErrGone once the keeper is gone; there is nothing to be done then but to end.
 //
 // Read wire.go (messages with descriptors), keeper.go (what is kept, and the loop), fork.go (starting processes), children.go
-// (their ends), guard.go (the life of the node, upgrades), main.go (the process), client.go (the node's side).
+// (their ends), guard.go (the life of the node), upgrade.go (its replacement by another binary), main.go (the process), client.go (the node's side).
 package keeper

@@ -19,7 +19,6 @@ type Start struct {
 	Dir       string          `json:"dir"`
 	User      *Account        `json:"user,omitempty"`       // User is nil for the node's own.
 	OpenFiles uint64          `json:"open_files,omitempty"` // OpenFiles limits the descriptors; 0 = as the node.
-	Alone     bool            `json:"alone,omitempty"`      // Alone leaves it in the node's process group.
 	Inherit   int             `json:"inherit"`              // Inherit is how many of the files the worker gets, as 0, 1, 2, ...
 	Cgroup    bool            `json:"cgroup,omitempty"`     // Cgroup: the file after those is the folder of its cgroup.
 }
@@ -34,9 +33,13 @@ type Account struct {
 // start forks a worker. Of the files those after the worker's are kept under its name.
 func (k *Keeper) start(r request) (int, error) {
 	var s Start
-	if err := json.Unmarshal(r.p.Body, &s); err != nil || s.Inherit > len(r.fds) {
+	if err := json.Unmarshal(r.p.Body, &s); err != nil || s.Inherit < 0 || s.Inherit > len(r.fds) {
 		closeAll(r.fds)
 		return 0, errors.Join(errors.New("a start that cannot be read"), err)
+	}
+	if err := k.room(s.Name, s.Meta, len(r.fds)-s.Inherit); err != nil { // a worker that is not kept would be nobody's
+		closeAll(r.fds)
+		return 0, err
 	}
 	theirs, rest := r.fds[:s.Inherit], r.fds[s.Inherit:]
 	sys := &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}

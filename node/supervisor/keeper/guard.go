@@ -2,7 +2,6 @@ package keeper
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"os"
 	"strconv"
@@ -13,23 +12,25 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// limits are how long the steps may take.
+type limits struct {
+	standby time.Duration // a successor, to say that it is able to start
+	yield   time.Duration // the present node, to let go of everything
+	start   time.Duration // the successor, to serve
+	end     time.Duration // at the end, what the node has left
+}
+
+func usual() limits {
+	return limits{standby: 20 * time.Second, yield: 20 * time.Second, start: 60 * time.Second, end: 30 * time.Second}
+}
+
 // Times of the node's life.
 const (
-	standbyLimit = 20 * time.Second       // how long a successor may take to say that it is able to start
-	yieldLimit   = 20 * time.Second       // and the present node to let go of everything
-	startLimit   = 60 * time.Second       // and the successor to serve
-	retryFirst   = 100 * time.Millisecond // wait before the second start after a crash; the first is at once
-	retryMax     = 15 * time.Second
-	steadyAfter  = 10 * time.Second // a node that lived this long has not crashed in a row
-	crashCode    = 2                // exit code of a Go program that panicked
+	retryFirst  = 100 * time.Millisecond // wait before the second start after a crash; the first is at once
+	retryMax    = 15 * time.Second
+	steadyAfter = 10 * time.Second // a node that lived this long has not crashed in a row
+	crashCode   = 2                // exit code of a Go program that panicked
 )
-
-// Outcome is what came out of an upgrade.
-type Outcome struct {
-	Path    string `json:"path"`    // Path of the binary, empty when there was no upgrade.
-	Running bool   `json:"running"` // Running: it is not over.
-	Error   string `json:"error"`   // Error is why it failed, empty when it did not.
-}
 
 // process is one run of a node.
 type process struct {
@@ -38,6 +39,7 @@ type process struct {
 	exe     *os.File
 	started time.Time
 	ready   bool
+	why     string // why it was ended from here
 }
 
 // guard is the life of the node: it is started, started again when it crashes, and replaced by another binary.
@@ -55,6 +57,7 @@ type guard struct {
 	limit   *time.Timer // of the upgrade's present step
 	wait    time.Duration
 	served  bool // some node was ready
+	limits  limits
 	end     ending
 }
 
@@ -70,7 +73,7 @@ func newGuard(k *Keeper, o Options, notify func(string)) (*guard, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open the program itself: %w", err)
 	}
-	g := &guard{k: k, o: o, exe: exe, notify: notify, retired: make(map[int]*process), retry: idleTimer(), limit: idleTimer()}
+	g := &guard{k: k, o: o, exe: exe, notify: notify, retired: make(map[int]*process), retry: idleTimer(), limit: idleTimer(), limits: usual()}
 	k.guard = g
 	return g, nil
 }
@@ -152,29 +155,50 @@ func (g *guard) again() {
 // stop ends all of it in good order.
 func (g *guard) stop() {
 	g.end.stopping = true
+	g.retry.Stop()
 	g.notify("STOPPING=1")
+	if g.node == nil && g.heir != nil { // it is its turn: all is its own to end
+		g.node = g.heir
+		g.failed("the node is being stopped")
+	}
 	g.abandon("the node is being stopped")
+	for pid := range g.retired {
+		g.k.children.signal(pid, syscall.SIGTERM)
+	}
 	if g.node == nil {
 		g.end.over = true
 		return
 	}
-	_ = syscall.Kill(g.node.pid, syscall.SIGTERM)
+	g.k.children.signal(g.node.pid, syscall.SIGTERM)
 }
 
 // ended takes in that a child has ended, and reports whether it was a node.
 func (g *guard) ended(pid int) bool {
+	p := g.process(pid)
+	if p == nil {
+		return false
+	}
+	g.k.settle(p.link) // what it said last may have changed its part
 	switch {
 	case g.retired[pid] != nil:
 		delete(g.retired, pid)
-		_, _ = g.k.children.reap(pid)
+		g.reaped(pid)
 	case g.heir != nil && g.heir.pid == pid:
 		g.heirEnded(g.reaped(pid))
-	case g.node != nil && g.node.pid == pid:
-		g.nodeEnded(g.reaped(pid))
 	default:
-		return false
+		g.nodeEnded(g.reaped(pid))
 	}
 	return true
+}
+
+// process is the node of that number, nil if it is none.
+func (g *guard) process(pid int) *process {
+	for _, p := range []*process{g.node, g.heir, g.retired[pid]} {
+		if p != nil && p.pid == pid {
+			return p
+		}
+	}
+	return nil
 }
 
 func (g *guard) reaped(pid int) unix.WaitStatus {
@@ -187,10 +211,11 @@ func (g *guard) reaped(pid int) unix.WaitStatus {
 
 func (g *guard) nodeEnded(status unix.WaitStatus) {
 	p := g.node
-	g.node = nil
+	g.node, g.asked = nil, false
 	if g.k.current == p.link {
 		g.k.current = nil
 	}
+	g.limit.Stop()
 	if g.heir != nil {
 		g.abandon("the node ended in the middle of it: " + words(status))
 	}
@@ -203,6 +228,7 @@ func (g *guard) nodeEnded(status unix.WaitStatus) {
 		}
 		return
 	case !g.served && !p.ready: // it never came up: whoever started it has to look
+		g.k.log.Error("the node ended before it served", "reason", words(status))
 		g.end.over, g.end.code = true, 1
 		return
 	}
@@ -233,9 +259,6 @@ func (g *guard) answer(r request) (json.RawMessage, error) {
 	case kindYielded:
 		g.yielded(r.from)
 		return nil, nil
-	case kindPong:
-		g.notify("WATCHDOG=1")
-		return nil, nil
 	}
 	return nil, fmt.Errorf("%q is not known here; the node and its keeper are of different releases", r.p.Kind)
 }
@@ -244,7 +267,7 @@ func (g *guard) ready(from *link) {
 	switch {
 	case g.heir != nil && from == g.heir.link:
 		g.k.log.Info("the new binary serves", "path", g.outcome.Path)
-		g.node, g.heir = g.heir, nil
+		g.node, g.heir, g.asked = g.heir, nil, false
 		g.exe.Close()
 		g.exe = g.node.exe
 		g.outcome.Running = false
@@ -254,101 +277,4 @@ func (g *guard) ready(from *link) {
 	}
 	g.node.ready, g.served = true, true
 	g.notify("READY=1")
-}
-
-// upgrade starts a successor beside the node. The node goes on until the successor has said that it is able to start.
-func (g *guard) upgrade(r request) error {
-	if g.heir != nil || g.node == nil || r.from != g.node.link || g.end.stopping {
-		return errors.New("another upgrade is under way, or the node is ending")
-	}
-	var path string
-	if err := json.Unmarshal(r.p.Body, &path); err != nil {
-		return err
-	}
-	exe, err := openProgram(path)
-	if err != nil {
-		return err
-	}
-	heir, err := g.launch(exe, true)
-	if err != nil {
-		exe.Close()
-		return err
-	}
-	g.heir, g.asked = heir, false
-	g.outcome = Outcome{Path: path, Running: true}
-	g.limit.Reset(standbyLimit)
-	return nil
-}
-
-// standby takes in that the successor is able to start: its request is answered when its turn has come.
-func (g *guard) standby(r request) {
-	if g.heir == nil || r.from != g.heir.link || g.asked {
-		return
-	}
-	g.asked = true
-	g.k.tell(g.node.link, packet{Kind: kindYield}, nil)
-	g.heir.link.standby = r.p.ID
-	g.limit.Reset(yieldLimit)
-}
-
-// yielded takes in that the node has let go of everything: it is the successor's turn.
-func (g *guard) yielded(from *link) {
-	if g.heir == nil || g.node == nil || from != g.node.link {
-		return
-	}
-	g.retired[g.node.pid] = g.node
-	g.node = nil
-	g.k.current = g.heir.link
-	g.k.tell(g.heir.link, packet{ID: g.heir.link.standby, Kind: kindAnswer}, nil)
-	g.limit.Reset(startLimit)
-}
-
-// late ends an upgrade that does not come on.
-func (g *guard) late() {
-	switch {
-	case g.heir == nil:
-	case !g.asked:
-		g.abandon(fmt.Sprintf("it was not able to start within %s", standbyLimit))
-	case g.node != nil:
-		g.abandon(fmt.Sprintf("the present node did not let go within %s", yieldLimit))
-		_ = syscall.Kill(g.node.pid, syscall.SIGKILL) // half of it has ended; a new one takes over what is kept
-	default:
-		g.k.log.Warn("the new binary does not serve", "path", g.outcome.Path, "dur", startLimit)
-		_ = syscall.Kill(g.heir.pid, syscall.SIGKILL)
-	}
-}
-
-// heirEnded has the former binary take over again, if the present node had let go already.
-func (g *guard) heirEnded(status unix.WaitStatus) {
-	g.failed("it ended before it served: " + words(status))
-	switch {
-	case g.node == nil && g.end.stopping:
-		g.end.over = true
-	case g.node == nil:
-		g.begin()
-	case g.asked:
-		_ = syscall.Kill(g.node.pid, syscall.SIGKILL) // it is letting go, and nobody takes over: a new one does
-	}
-}
-
-// abandon gives an upgrade up.
-func (g *guard) abandon(why string) {
-	if g.heir == nil {
-		return
-	}
-	g.retired[g.heir.pid] = g.heir
-	_ = syscall.Kill(g.heir.pid, syscall.SIGKILL)
-	g.failed(why)
-}
-
-// failed notes what became of the upgrade.
-func (g *guard) failed(why string) {
-	g.k.log.Error("upgrade failed", "path", g.outcome.Path, "reason", why)
-	g.outcome.Running, g.outcome.Error = false, why
-	g.limit.Stop()
-	if g.k.current == g.heir.link {
-		g.k.current = nil
-	}
-	g.heir.exe.Close()
-	g.heir = nil
 }

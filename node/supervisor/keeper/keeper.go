@@ -1,6 +1,7 @@
 package keeper
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -8,12 +9,18 @@ import (
 	"net"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/hashicorp/go-hclog"
+	"golang.org/x/sys/unix"
 )
 
-// maxKept bounds the names that are kept (count).
-const maxKept = 16384
+// Bounds of what is kept. A name's meta and descriptors leave room for what is around them when they are listed.
+const (
+	maxKept      = 16384 // names (count)
+	maxMeta      = maxBody - 4<<10
+	maxKeptFiles = maxFiles - 1
+)
 
 // kept is what lives on under a name.
 type kept struct {
@@ -30,14 +37,15 @@ type link struct {
 	pid  int // 0 = in this process, in tests
 	// standby is the request of a successor that waits for its turn; it is answered when that has come.
 	standby uint64
+	gone    bool // nothing more comes from it
 }
 
-// request is a packet that came in; gone says that none will any more.
+// request is a packet that came in; end, if not nil, is why none will any more.
 type request struct {
 	from *link
 	p    packet
 	fds  []int
-	gone bool
+	end  error
 }
 
 // Keeper forks processes and keeps descriptors. Use Main, or Local in tests.
@@ -63,10 +71,7 @@ func (k *Keeper) attach(c *net.UnixConn, pid int) *link {
 		for {
 			p, fds, err := receive(c)
 			if err != nil {
-				if !errors.Is(err, io.EOF) && !errors.Is(err, net.ErrClosed) {
-					k.log.Warn("the node's connection broke", "err", err)
-				}
-				k.inbox <- request{from: l, gone: true}
+				k.inbox <- request{from: l, end: err}
 				return
 			}
 			k.inbox <- request{from: l, p: p, fds: fds}
@@ -77,26 +82,81 @@ func (k *Keeper) attach(c *net.UnixConn, pid int) *link {
 
 // serve answers one request.
 func (k *Keeper) serve(r request) {
-	if r.gone {
-		r.from.conn.Close()
-		if k.current == r.from {
-			k.current = nil
-		}
+	switch {
+	case r.end != nil:
+		k.lost(r.from, r.end)
 		return
-	}
-	if r.p.Kind == kindStandby && k.guard != nil {
+	case r.p.Kind == kindStandby && k.guard != nil:
+		closeAll(r.fds)
 		k.guard.standby(r)
+		return
+	case r.p.Kind == kindPong && k.guard != nil:
+		closeAll(r.fds)
+		k.guard.notify("WATCHDOG=1")
 		return
 	}
 	answer := packet{ID: r.p.ID, Kind: kindAnswer}
 	var err error
+	if answer.PID, answer.Body, err = k.carryOut(r); err != nil {
+		answer.Err = err.Error()
+	}
+	k.tell(r.from, answer)
+}
+
+// lost takes in that nothing more comes from a node. One that ends in good order closes its side; one that says what cannot be understood is
+// ended, because it would go on without knowing what becomes of its workers.
+func (k *Keeper) lost(l *link, why error) {
+	l.gone = true
+	l.conn.Close()
+	if k.current == l {
+		k.current = nil
+	}
+	if !errors.Is(why, io.EOF) && !errors.Is(why, net.ErrClosed) && !errors.Is(why, unix.ECONNRESET) {
+		k.log.Error("the node cannot be understood, and is ended", "err", why)
+		k.children.signal(l.pid, unix.SIGKILL)
+	}
+}
+
+// settleLimit is how long the last words of a node that has ended are waited for. They are here already, unless somebody else has its
+// end of the connection.
+const settleLimit = time.Second
+
+// settle serves what a node that has ended had still said.
+func (k *Keeper) settle(l *link) {
+	t := time.NewTimer(settleLimit)
+	defer t.Stop()
+	for !l.gone {
+		select {
+		case r := <-k.inbox:
+			k.serve(r)
+		case <-t.C:
+			l.conn.Close()
+			return
+		}
+	}
+}
+
+// carryOut does what a node asks for. What is kept is the business of the one that serves: one that has let go says nothing of it any more.
+func (k *Keeper) carryOut(r request) (pid int, body json.RawMessage, err error) {
+	keeps := r.p.Kind == kindStart || r.p.Kind == kindHold // these consume the descriptors
+	if !keeps {
+		closeAll(r.fds)
+	}
+	if r.from != k.current && aboutKept(r.p.Kind) {
+		if keeps {
+			closeAll(r.fds)
+		}
+		return 0, nil, errors.New("another node has the workers now")
+	}
 	switch r.p.Kind {
 	case kindStart:
-		answer.PID, err = k.start(r)
+		pid, err = k.start(r)
 	case kindReap:
-		answer.Body, err = k.children.reap(r.p.PID)
+		body, err = k.children.reap(r.p.PID)
 	case kindGroup:
-		answer.Body, err = json.Marshal(reapGroup(r.p.PID))
+		body, err = json.Marshal(reapGroup(r.p.PID))
+	case kindHas:
+		body, err = json.Marshal(k.kept[r.p.Name] != nil)
 	case kindHold:
 		err = k.hold(r.p.Name, r.p.Body, r.fds, 0)
 	case kindUpdate:
@@ -106,17 +166,21 @@ func (k *Keeper) serve(r request) {
 	case kindList:
 		err = k.list(r)
 	default:
-		answer.Body, err = k.guarded(r)
+		body, err = k.guarded(r)
 	}
-	if err != nil {
-		answer.Err = err.Error()
+	return pid, body, err
+}
+
+func aboutKept(what kind) bool {
+	switch what {
+	case kindStart, kindReap, kindGroup, kindHas, kindHold, kindUpdate, kindDrop, kindList:
+		return true
 	}
-	k.tell(r.from, answer, nil)
+	return false
 }
 
 // guarded answers what concerns the life of the node.
 func (k *Keeper) guarded(r request) (json.RawMessage, error) {
-	closeAll(r.fds)
 	if k.guard == nil {
 		if r.p.Kind == kindReady {
 			return nil, nil
@@ -126,21 +190,27 @@ func (k *Keeper) guarded(r request) (json.RawMessage, error) {
 	return k.guard.answer(r)
 }
 
-// tell sends a packet to a node. One that does not read is stuck; it is left to those who watch over it.
-func (k *Keeper) tell(l *link, p packet, fds []int) {
-	if l == nil {
+// tell sends a packet to a node. One that does not read for so long is stuck, and would miss what it has to know: it is ended, and the next
+// one asks for all of it.
+func (k *Keeper) tell(l *link, p packet) {
+	if l == nil || l.gone {
 		return
 	}
-	if err := send(l.conn, p, fds); err != nil {
-		k.log.Warn("cannot tell the node", "what", string(p.Kind), "err", err)
+	err := send(l.conn, p, nil)
+	switch {
+	case err == nil, errors.Is(err, unix.EPIPE), errors.Is(err, unix.ECONNRESET), errors.Is(err, net.ErrClosed): // it is about to end
+	default:
+		k.log.Error("the node does not listen, and is ended", "what", string(p.Kind), "err", err)
+		l.conn.Close()
+		k.children.signal(l.pid, unix.SIGKILL)
 	}
 }
 
 // hold keeps files under a name, in the place of those that were there.
 func (k *Keeper) hold(name string, meta json.RawMessage, fds []int, pid int) error {
-	if name == "" || k.kept[name] == nil && len(k.kept) >= maxKept {
+	if err := k.room(name, meta, len(fds)); err != nil {
 		closeAll(fds)
-		return fmt.Errorf("nothing more is kept: at most %d names", maxKept)
+		return err
 	}
 	k.drop(name)
 	k.order++
@@ -148,10 +218,28 @@ func (k *Keeper) hold(name string, meta json.RawMessage, fds []int, pid int) err
 	return nil
 }
 
+// room says why something cannot be kept.
+func (k *Keeper) room(name string, meta json.RawMessage, files int) error {
+	switch {
+	case name == "":
+		return errors.New("what is kept has a name")
+	case k.kept[name] == nil && len(k.kept) >= maxKept:
+		return fmt.Errorf("nothing more is kept: at most %d names", maxKept)
+	case files > maxKeptFiles:
+		return fmt.Errorf("%d descriptors under one name, at most %d are kept", files, maxKeptFiles)
+	case len(meta) > maxMeta:
+		return fmt.Errorf("%d bytes to be known of %s, at most %d are kept", len(meta), name, maxMeta)
+	}
+	return nil
+}
+
 func (k *Keeper) update(name string, meta json.RawMessage) error {
 	e := k.kept[name]
 	if e == nil {
 		return fmt.Errorf("%q is not kept", name)
+	}
+	if err := k.room(name, meta, len(e.fds)); err != nil {
+		return err
 	}
 	e.meta = meta
 	return nil
@@ -170,7 +258,7 @@ func (k *Keeper) list(r request) error {
 	for _, e := range k.kept {
 		all = append(all, e)
 	}
-	slices.SortFunc(all, func(a, b *kept) int { return int(int64(a.order) - int64(b.order)) })
+	slices.SortFunc(all, func(a, b *kept) int { return cmp.Compare(a.order, b.order) })
 	for _, e := range all {
 		body, err := json.Marshal(entry{Meta: e.meta, Ended: e.pid != 0 && k.children.ended(e.pid)})
 		if err != nil {

@@ -33,9 +33,6 @@ func Main(ctx context.Context, o Options) int {
 	defer adopt(false)
 	g.begin()
 	k.run(ctx, true)
-	for pid := range k.children.alive {
-		_ = syscall.Kill(-pid, syscall.SIGKILL)
-	}
 	return g.end.code
 }
 
@@ -47,6 +44,7 @@ func (k *Keeper) run(ctx context.Context, orphans bool) {
 	retry, limit, ping := timersOf(k.guard)
 	defer ping.Stop()
 	done := ctx.Done()
+	k.ended(orphans) // what ended before its signal would have been noticed
 	for k.guard == nil || !k.guard.end.over {
 		select {
 		case r := <-k.inbox:
@@ -58,7 +56,7 @@ func (k *Keeper) run(ctx context.Context, orphans bool) {
 		case <-limit:
 			k.guard.late()
 		case <-ping.C:
-			k.tell(k.current, packet{Kind: kindPing}, nil)
+			k.ping()
 		case <-done:
 			if k.guard == nil {
 				return
@@ -67,6 +65,34 @@ func (k *Keeper) run(ctx context.Context, orphans bool) {
 			k.guard.stop()
 		}
 	}
+	k.windDown(ended, orphans)
+}
+
+// windDown ends what the node has left: after an orderly stop nothing, else workers that nobody drains, and former nodes with what crosses
+// them.
+func (k *Keeper) windDown(ended <-chan os.Signal, orphans bool) {
+	k.children.signalGroups(syscall.SIGTERM)
+	t := time.NewTimer(k.guard.limits.end)
+	defer t.Stop()
+	for late := false; !late && k.children.living() > 0; {
+		select {
+		case <-ended:
+			k.ended(orphans)
+		case r := <-k.inbox:
+			k.serve(r)
+		case <-t.C:
+			late = true
+		}
+	}
+	k.children.signalGroups(syscall.SIGKILL)
+}
+
+// ping has the node say that it lives, by which systemd's watchdog is kept quiet. While there is none, one is about to be started.
+func (k *Keeper) ping() {
+	if k.current == nil && k.guard != nil {
+		k.guard.notify("WATCHDOG=1")
+	}
+	k.tell(k.current, packet{Kind: kindPing})
 }
 
 // pingLeast is the shortest time between two pings.
@@ -88,7 +114,7 @@ func timersOf(g *guard) (retry, limit <-chan time.Time, ping *time.Ticker) {
 func (k *Keeper) ended(orphans bool) {
 	for _, pid := range k.children.look(orphans) {
 		if k.guard == nil || !k.guard.ended(pid) {
-			k.tell(k.current, packet{Kind: kindEnded, PID: pid}, nil)
+			k.tell(k.current, packet{Kind: kindEnded, PID: pid})
 		}
 	}
 }

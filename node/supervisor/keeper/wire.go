@@ -29,6 +29,7 @@ const (
 	kindStart   kind = "start"   // fork a worker
 	kindReap    kind = "reap"    // take an ended worker off the kernel's table
 	kindGroup   kind = "group"   // reap what has ended of a process group, tell whether any of it lives
+	kindHas     kind = "has"     // tell whether a name is kept
 	kindHold    kind = "hold"    // keep descriptors under a name
 	kindUpdate  kind = "update"  // change what is known of a name
 	kindDrop    kind = "drop"    // forget a name and close its descriptors
