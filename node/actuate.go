@@ -79,7 +79,7 @@ func workerSpec(app spec.App) supervisor.Spec {
 	if app.Mode == spec.ModeAuto {
 		mode = supervisor.AutoMode(app.Command)
 	}
-	s := supervisor.Spec{App: app.Name, Release: app.Release, Command: app.Command, Dir: app.Dir, Mode: mode, WaitReady: app.WaitReady,
+	s := supervisor.Spec{App: app.Name, Release: app.Release, Command: app.Command, Dir: app.Dir, Mode: mode, WaitReady: app.WaitReady, Alone: app.Order == spec.OrderStopFirst,
 		Serves: mode != supervisor.ModeCluster && len(app.Listen) > 0,
 		Times: supervisor.Times{Listen: seconds(app.Timeouts.Listen), Watch: seconds(max(app.Timeouts.Watch, 0)), Drain: seconds(app.Timeouts.Drain),
 			Kill: seconds(app.Timeouts.Kill)},

@@ -27,7 +27,8 @@ type record struct {
 	Addr     string          `json:"addr,omitempty"`
 	Started  time.Time       `json:"started"`
 	Restarts int             `json:"restarts,omitempty"`
-	Ready    bool            `json:"ready,omitempty"`
+	Up       bool            `json:"up,omitempty"`    // it said that it is up
+	Ready    bool            `json:"ready,omitempty"` // and was taken into the routing
 	Retiring bool            `json:"retiring,omitempty"`
 	Asked    bool            `json:"asked,omitempty"` // it was told to end
 	Listens  []nodeipc.Query `json:"listens,omitempty"`
@@ -130,7 +131,7 @@ func (s *Supervisor) adopt(k keeper.Kept, r record) {
 		Addr: r.Addr, PID: k.PID, Adopted: true}
 	p.started, p.notes.record = r.Started, r
 	p.inheritLogs(sl, k.FDs, r)
-	p.notify = adoptNotifier(k.FDs[2])
+	p.notify = adoptNotifier(k.FDs[2], r.User)
 	p.user = r.User
 	if r.Spec.Mode == ModeCluster {
 		p.adoptChannel(k.FDs[keptFDs:], r)

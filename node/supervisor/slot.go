@@ -22,7 +22,7 @@ type command struct {
 
 // renewal is a replacement that nobody asked for: the worker grew too large, its time has come, or it hangs.
 type renewal struct {
-	worker string // ID of the worker that is meant
+	worker string // ID of the worker that is meant; empty for a slot that is to have one again, where none runs
 	reason string
 	abrupt bool // its connections are stuck: it is not drained
 }
@@ -44,6 +44,7 @@ type slot struct {
 	proven uint64 // the last release of which a worker stayed up here
 
 	serving atomic.Pointer[process] // ready, and nobody has told it to end
+	runs    atomic.Pointer[Spec]    // what the worker was, or is to be, started with
 
 	mu     sync.Mutex
 	status Status
@@ -169,6 +170,7 @@ func (p *procs) heading() uint64 {
 func (s *slot) begin(spec Spec) {
 	s.procs.retry.Stop()
 	s.procs.spec, s.procs.begun = spec, true
+	s.runs.Store(&spec)
 	p, err := s.start(spec)
 	if err != nil {
 		s.failed(0, err.Error(), nil)
@@ -217,7 +219,7 @@ func (s *slot) onDeadline() {
 	if p == nil || p.ready {
 		return
 	}
-	p.output.Note(fmt.Sprintf("meshnode: not ready after %s: %s", p.spec.Times.Listen, p.awaited()))
+	p.remark(fmt.Sprintf("meshnode: not ready after %s: %s", p.spec.Times.Listen, p.awaited()))
 	p.kill()
 }
 
@@ -254,6 +256,7 @@ func (s *slot) abandonNext() {
 		s.procs.deadline.Stop()
 		s.unprove(p)
 		p.kill()
+		s.proveAgain()
 	}
 }
 
