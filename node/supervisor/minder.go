@@ -41,7 +41,7 @@ type minder struct {
 
 // minded is what the minder keeps of a worker.
 type minded struct {
-	tried time.Time // when a replacement of it failed last
+	tried time.Time // when a replacement of it began that failed
 	grown time.Time // when it was first seen to be too large
 }
 
@@ -247,7 +247,7 @@ func (m *minder) advance(all []*process, now time.Time) {
 		case m.sup.busy(app), p != nil && now.Sub(t.since) < takeUp:
 			continue
 		case p != nil: // it could not be replaced
-			p.tried = now
+			p.tried = t.since // what came up meanwhile is a reason to try again
 		}
 		delete(m.turns, app)
 	}
@@ -256,7 +256,7 @@ func (m *minder) advance(all []*process, now time.Time) {
 		if _, under := m.turns[app]; !under && len(q) > 0 && !m.sup.busy(app) {
 			r := q[0]
 			q = q[1:]
-			m.turns[app] = turn{r.worker, now}
+			m.turns[app] = turn{r.worker, time.Now()} // later than every round that it serves
 			if sl := m.sup.slot(app, serving[r.worker].Slot); sl != nil {
 				sl.offer(command{renew: &r})
 			}
