@@ -79,11 +79,12 @@ func workerSpec(app spec.App) supervisor.Spec {
 	if app.Mode == spec.ModeAuto {
 		mode = supervisor.AutoMode(app.Command)
 	}
-	s := supervisor.Spec{App: app.Name, Release: app.Release, Command: app.Command, Dir: app.Dir, Mode: mode, WaitReady: app.WaitReady, Alone: app.Order == spec.OrderStopFirst,
+	s := supervisor.Spec{App: app.Name, Release: app.Release, Command: app.Command, Dir: app.Dir, Mode: mode, WaitReady: app.WaitReady,
 		Serves: mode != supervisor.ModeCluster && len(app.Listen) > 0,
 		Times: supervisor.Times{Listen: seconds(app.Timeouts.Listen), Watch: seconds(max(app.Timeouts.Watch, 0)), Drain: seconds(app.Timeouts.Drain),
 			Kill: seconds(app.Timeouts.Kill)},
 		Account: accountOf(app.Process), Restart: restartOf(app.Restart), Health: healthOf(app.Health), Logs: logsOf(app.Logs)}
+	s.Restart.Alone = app.Order == spec.OrderStopFirst
 	// A Node app that never listened may be one that serves nobody, such as a consumer of a queue.
 	s.Undecided = app.Mode == spec.ModeAuto && mode == supervisor.ModeCluster && len(app.Listen)+len(app.Learned) == 0
 	for k, v := range app.Env {

@@ -132,7 +132,13 @@ func (p *process) stuck() bool { return p.Channel != nil && p.Channel.Silent() >
 
 // note keeps an ill worker out of the routing, and lets a well one in.
 func (m *minder) note(p *process, ill string) {
-	p.stepOut(ill != "")
+	if p.stepOut(ill != "") {
+		if ill != "" {
+			m.sup.log.Warn("worker gets no connections", "worker", p.ID, "reason", ill)
+		} else {
+			m.sup.log.Info("worker is well again, and gets connections", "worker", p.ID)
+		}
+	}
 	if sl := m.sup.slot(p.App, p.Slot); sl != nil && sl.snapshot().Ill != ill {
 		sl.publish(func(st *Status) {
 			if st.Worker == p.ID {

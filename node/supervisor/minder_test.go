@@ -149,7 +149,7 @@ func TestLonerByTheClock(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
 	s := b.spec(1, "polite ready wait")
-	s.Alone, s.Restart.Cron = true, "* * * * * *"
+	s.Restart.Alone, s.Restart.Cron = true, "* * * * * *"
 	b.start(s, StopFirst)
 	b.until("replacement", func(s Status) bool { return s.State == StateReady && s.Worker != "app/0#1" })
 	if !b.r.before("route app/0#1", "unroute app/0#1", "ended app/0#1", "route app/0#2") {

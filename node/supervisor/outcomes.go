@@ -194,7 +194,7 @@ func (s *slot) renew(why *renewal) {
 		return
 	}
 	s.log.Info("worker is being replaced", "worker", cur.ID, "reason", why.reason)
-	if s.procs.spec.Alone {
+	if s.procs.spec.Restart.Alone {
 		spec := s.procs.spec
 		s.procs.pending = &spec
 		cur.abrupt = why.abrupt && cur.stuck()

@@ -40,7 +40,6 @@ type Spec struct {
 	Mode      Mode
 	Port      int  // Port is the value of PORT in mode cluster; 0 leaves it unset.
 	Serves    bool // Serves is set in modes port and socket when clients reach the app: the worker must listen.
-	Alone     bool // Alone: two workers of a slot cannot run at once, so that a successor starts after the end of the old one.
 	Undecided bool // Undecided is set in mode cluster while nobody knows whether the worker listens: living for quietAfter is ready enough.
 	WaitReady bool // WaitReady: ready once the worker says so, and not before. Otherwise its word counts for nothing.
 	Times     Times
@@ -91,6 +90,7 @@ type Restart struct {
 	Watch         []string      // Watch are the paths whose change replaces the workers.
 	IgnoreWatch   []string
 	WatchDelay    time.Duration
+	Alone         bool // Alone: two workers of a slot cannot run at once; a replacement starts after the end of the old one.
 }
 
 // Health is how a worker is told to be well.

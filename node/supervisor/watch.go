@@ -285,8 +285,8 @@ func (p *process) unroute() bool {
 	return was
 }
 
-// stepOut takes an ill worker out of the routing, and back in when it is well again.
-func (p *process) stepOut(out bool) {
+// stepOut takes an ill worker out of the routing, and back in when it is well again. It reports whether that is a change.
+func (p *process) stepOut(out bool) bool {
 	p.place.mu.Lock()
 	defer p.place.mu.Unlock()
 	switch {
@@ -294,10 +294,13 @@ func (p *process) stepOut(out bool) {
 	case out && p.place.inside:
 		p.place.inside, p.place.outside = false, true
 		p.place.router.Unroute(p.Worker)
+		return true
 	case !out && p.place.outside:
 		p.place.inside, p.place.outside = true, false
 		p.place.router.Route(p.Worker)
+		return true
 	}
+	return false
 }
 
 // setReady takes in that the worker is up. Where the app has a health check, that has to pass first.
