@@ -127,3 +127,44 @@ func TestMemoryAndCronRestart(t *testing.T) {
 		})
 	}
 }
+
+// A worker of another user finds what it needs of the node: the preload, and the rendezvous that a program behind a launcher asks at.
+func TestWorkerOfAnotherUser(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("only root starts workers as another user")
+	}
+	lab.NeedNode(t)
+	l := lab.New(t, 1)
+	n := l.Cluster()[0]
+	for dir := filepath.Dir(n.Dir); dir != "/" && dir != os.TempDir(); dir = filepath.Dir(dir) {
+		if err := os.Chmod(dir, 0o755); err != nil { // the test's own; a server's are open so far
+			t.Fatal(err)
+		}
+	}
+	dir := filepath.Join(filepath.Dir(n.Dir), "app")
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(lab.App(t, "life.js"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	script := filepath.Join(dir, "life.js")
+	if err := os.WriteFile(script, text, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for name, command := range map[string][]string{"direct": {script}, "launcher": {"-mode", "cluster", "sh", "--", "-c", "node " + script + "; true"}} {
+		t.Run(name, func(t *testing.T) {
+			n.Must("start", append([]string{"-n", name, "-i", "2", "-user", "nobody"}, command...)...)
+			a, err := lab.Get(l.Client(true), n.URL(3000, "/"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", a.PID))
+			if err != nil || strings.Contains(string(status), "\nUid:\t0") {
+				t.Errorf("the worker runs as root: %v", err)
+			}
+			n.Must("delete", name)
+		})
+	}
+}
