@@ -28,6 +28,25 @@ func TestRestartOff(t *testing.T) {
 	}
 }
 
+// A worker that ended by itself while its successor started is not started again when nothing becomes of that.
+func TestRestartOffDuringAReplacement(t *testing.T) {
+	b := newBench(t)
+	s := b.sh(1, "trap 'exit 0' USR1\n"+roles["ready"]+"\n"+roles["wait"])
+	s.Restart.Off = true
+	b.start(s, StartFirst)
+	old := b.ready(1)
+	next := b.spec(2, "wait")
+	next.Restart.Off = true
+	b.start(next, StartFirst)
+	b.until("replacement", func(s Status) bool { return s.Replacing == 2 })
+	send(t, old.PID, syscall.SIGUSR1)
+	st := b.until("end", func(s Status) bool { return s.Worker == "app/0#2" })
+	send(t, st.PID, syscall.SIGKILL)
+	if st := b.until("rest", func(s Status) bool { return s.Done }); st.Refused != 2 || st.Release != 1 || st.Restarts != 0 || st.State != StateStopped {
+		t.Errorf("status %+v", st)
+	}
+}
+
 func TestStopExitCodes(t *testing.T) {
 	for name, c := range map[string]struct {
 		script string
@@ -173,10 +192,16 @@ func TestVariablesOfTheApp(t *testing.T) {
 }
 
 func TestAccount(t *testing.T) {
-	if os.Getuid() != 0 {
-		t.Skip("only root starts workers as another user")
-	}
 	b := newBench(t)
+	if os.Getuid() != 0 {
+		s := b.sh(1, "exit")
+		s.Account.User = "root"
+		b.start(s, StartFirst)
+		if st := b.until("failure", func(s Status) bool { return s.State == StateBackoff }); !strings.HasPrefix(st.Error, "only a node that runs as root") {
+			t.Errorf("error %q", st.Error)
+		}
+		return
+	}
 	for dir := b.dir; dir != "/"; dir = parent(dir) { // the test's own folders; the program's have modes that let others in
 		if fi, err := os.Stat(dir); err == nil && fi.Mode().Perm()&1 == 0 {
 			if err := os.Chmod(dir, fi.Mode().Perm()|0o11); err != nil {

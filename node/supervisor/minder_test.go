@@ -212,6 +212,20 @@ func TestLateLook(t *testing.T) {
 	}
 }
 
+// A worker that comes up and passes no check fails its start, with what the check said.
+func TestHealthCheckNeverPasses(t *testing.T) {
+	b := newBench(t)
+	s := b.node(1, `require('http').createServer((req, res) => { res.statusCode = 500; res.end(); }).listen(3000);`)
+	s.Health = Health{Path: "/health", Interval: 50 * time.Millisecond, Timeout: time.Second, Fall: 3, Rise: 2, Hang: -1}
+	s.Times.Listen = 2 * time.Second
+	b.start(s, StartFirst)
+	st := b.until("failure", func(s Status) bool { return s.State == StateBackoff })
+	want := "meshnode: not ready after 2s: its health check does not pass: GET /health is answered with 500 Internal Server Error"
+	if !slices.Contains(st.Tail, want) {
+		t.Errorf("tail %q", st.Tail)
+	}
+}
+
 func TestHealthCheck(t *testing.T) {
 	for mode, where := range map[Mode]string{ModeCluster: "3000", ModePort: "process.env.PORT"} {
 		t.Run(string(mode), func(t *testing.T) {

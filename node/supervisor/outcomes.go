@@ -117,6 +117,9 @@ func (s *slot) onExit(p *process) {
 	case s.procs.next != nil:
 		s.procs.cur = nil
 		s.unprove(p)
+		if s.procs.over = nil; p.stays() {
+			s.procs.over = p
+		}
 		s.standIn(s.procs.next)
 	default:
 		s.procs.cur = nil
@@ -153,24 +156,21 @@ func (s *slot) nextEnded(p *process) {
 	} else {
 		s.refuse(p.Release, what, p.tail())
 	}
-	if s.procs.cur == nil { // the old worker died meanwhile; its release is the one that is known to work
+	switch {
+	case s.procs.cur != nil:
+		s.proveAgain()
+	case s.procs.over != nil:
+		s.rest(s.procs.over)
+	default: // the old worker died meanwhile; its release is the one that is known to work
 		s.restart()
 	}
-	s.proveAgain()
 }
 
 // curEnded decides what follows the end of the slot's only worker, which nobody asked to end.
 func (s *slot) curEnded(p *process) {
 	unproven := s.unprove(p)
-	r := p.spec.Restart
-	if r.Off || p.end.code() >= 0 && slices.Contains(r.StopExitCodes, p.end.code()) {
-		s.log.Info("worker ended, and stays so", "reason", p.end.String())
-		s.publish(func(st *Status) {
-			st.State, st.PID, st.Replacing, st.Done, st.Unproven = StateStopped, 0, 0, true, false
-			if p.end.code() != 0 {
-				st.Error, st.Tail = p.end.String(), p.tail()
-			}
-		})
+	if p.stays() {
+		s.rest(p)
 		return
 	}
 	uptime, what := time.Since(p.started), p.end.String()
@@ -181,6 +181,24 @@ func (s *slot) curEnded(p *process) {
 	if unproven {
 		s.publish(func(st *Status) { st.Unproven = false })
 	}
+}
+
+// stays reports whether a worker that ended by itself is not to be started again.
+func (p *process) stays() bool {
+	r := p.spec.Restart
+	return r.Off || p.end.code() >= 0 && slices.Contains(r.StopExitCodes, p.end.code())
+}
+
+// rest leaves the slot without a worker, as the one that ended wants it.
+func (s *slot) rest(p *process) {
+	s.log.Info("worker ended, and stays so", "reason", p.end.String())
+	s.publish(func(st *Status) {
+		st.State, st.PID, st.Worker, st.Release = StateStopped, 0, p.ID, p.Release
+		st.Replacing, st.Done, st.Unproven = 0, true, false
+		if p.end.code() != 0 && st.Refused == 0 {
+			st.Error, st.Tail = p.end.String(), p.tail()
+		}
+	})
 }
 
 // renew starts a successor of the same release, if the worker that is meant still serves.

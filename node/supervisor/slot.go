@@ -60,6 +60,7 @@ type procs struct {
 	pending  *Spec    // starts when cur has ended (stop-first)
 	stopping bool
 	renewing *renewal    // why next is started, if nobody asked for it
+	over     *process    // ended by itself, and is not to be started again; its successor may yet come up
 	leftover []*process  // adopted, to be retired
 	deadline *time.Timer // of the start in progress
 	retry    *time.Timer // of the back-off
@@ -169,7 +170,7 @@ func (p *procs) heading() uint64 {
 // begin starts the slot's worker with no older one beside it.
 func (s *slot) begin(spec Spec) {
 	s.procs.retry.Stop()
-	s.procs.spec, s.procs.begun = spec, true
+	s.procs.spec, s.procs.begun, s.procs.over = spec, true, nil
 	s.runs.Store(&spec)
 	p, err := s.start(spec)
 	if err != nil {
