@@ -104,7 +104,7 @@ func TestFixedDelay(t *testing.T) {
 
 func TestStopSignal(t *testing.T) {
 	b := newBench(t)
-	s := b.sh(1, "trap 'echo got INT; exit 0' INT\ntrap 'echo got TERM; exit 0' TERM\n"+roles["ready"]+"\n"+roles["wait"])
+	s := b.sh(1, "trap 'echo got INT; exit 0' INT\ntrap 'echo got TERM; exit 0' TERM\n"+roles["ready"]+"\nwhile :; do sleep 0.05; done") // what runs in a shell's background ignores SIGINT
 	s.Account.StopSignal = "SIGINT"
 	b.start(s, StartFirst)
 	b.ready(1)
