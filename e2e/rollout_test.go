@@ -81,12 +81,24 @@ func all(t *testing.T, n *lab.Node, release uint64, workers int) {
 
 func lost(t *testing.T, what string, load *lab.Load) {
 	t.Helper()
+	lostAtMost(t, 0, what, load)
+}
+
+// lostAtMost ends the load and allows for what was in flight on a server that was killed: requests that others had passed on to it.
+func lostAtMost(t *testing.T, inFlight int, what string, load *lab.Load) {
+	t.Helper()
 	total, failed, _ := load.Stop()
 	t.Logf("%s: %d of %d requests lost", what, len(failed), total)
+	if len(failed) <= inFlight {
+		return
+	}
 	for _, f := range failed[:min(len(failed), 10)] {
 		t.Error(f)
 	}
 }
+
+// inFlight is more than can be under way on a server that others pass requests of a few milliseconds on to, at 200 a second.
+const inFlight = 4
 
 // loadOn sends requests to all these nodes, half of them on new connections.
 func loadOn(t *testing.T, rate int, l *lab.Lab, nodes []*lab.Node) *lab.Load {
@@ -239,7 +251,7 @@ func TestLeaderKilledInTheMiddleOfARollout(t *testing.T) {
 		t.Errorf("exit %d\n%s%s", r.Code, r.Out, r.Err)
 	}
 	all(t, others[1], 2, 4)
-	lost(t, "leader killed in the middle of a rollout", load)
+	lostAtMost(t, inFlight, "leader killed in the middle of a rollout", load)
 	leader.Restart()
 	all(t, leader, 2, 6)
 }
@@ -286,7 +298,7 @@ func TestReleaseThatNeverListensAndNodeThatDies(t *testing.T) {
 	if r := <-ended; r.Code != 0 {
 		t.Errorf("exit %d\n%s%s", r.Code, r.Out, r.Err)
 	}
-	lost(t, "the node whose turn it is killed", load)
+	lostAtMost(t, inFlight, "the node whose turn it is killed", load)
 	others[0].Restart()
 	all(t, leader, 3, 6)
 }

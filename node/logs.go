@@ -250,3 +250,33 @@ func (b logsBackend) TendLogs(ctx context.Context, order, app string) ([]api.Log
 }
 
 var _ api.Logs = logsBackend{}
+
+// Logs of apps that are gone from the configuration are kept for logsKept after their last line, and looked for every logsLook.
+const (
+	logsKept = 7 * 24 * time.Hour
+	logsLook = time.Hour
+)
+
+// keepLogs removes what workers of apps printed that are long gone.
+func (n *Node) keepLogs(ctx context.Context) {
+	t := time.NewTicker(logsLook)
+	defer t.Stop()
+	for {
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+			return
+		}
+		c := n.store.State()
+		if c.ID == "" {
+			continue
+		}
+		gone, err := n.sup.RemoveOldLogs(logsKept, func(app string) bool { _, ok := c.Apps[app]; return ok })
+		if err != nil {
+			n.log.Warn("old logs cannot be removed", "err", err)
+		}
+		for _, app := range gone {
+			n.log.Info("logs of a deleted app removed", "app", app)
+		}
+	}
+}

@@ -156,10 +156,11 @@ func transient(err error) bool {
 
 // accept4 waits for a connection. After stop it takes what the backlog holds and then returns a deadline error.
 func (l *listener) accept4() (fd int, client netip.AddrPort, err error) {
-	var sa unix.Sockaddr
+	var sa syscall.Sockaddr
 	var aerr error
 	try := func(lfd uintptr) bool {
-		fd, sa, aerr = unix.Accept4(int(lfd), unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
+		// Not unix.Accept4, which asks the kernel for the protocol of each socket.
+		fd, sa, aerr = syscall.Accept4(int(lfd), unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
 		return aerr != unix.EAGAIN
 	}
 	if err = l.raw.Read(try); err != nil {
@@ -173,7 +174,7 @@ func (l *listener) accept4() (fd int, client netip.AddrPort, err error) {
 	if aerr != nil {
 		return -1, client, aerr
 	}
-	return fd, addrPort(sa), nil
+	return fd, peerOf(sa), nil
 }
 
 // stop ends accepting: first what waits in the backlog is served, then the socket is closed.
@@ -182,6 +183,16 @@ func (l *listener) stop() {
 		l.ending.Store(true)
 		_ = l.file.SetReadDeadline(time.Unix(1, 0))
 	})
+}
+
+func peerOf(sa syscall.Sockaddr) netip.AddrPort {
+	switch a := sa.(type) {
+	case *syscall.SockaddrInet4:
+		return netip.AddrPortFrom(netip.AddrFrom4(a.Addr), uint16(a.Port))
+	case *syscall.SockaddrInet6:
+		return netip.AddrPortFrom(netip.AddrFrom16(a.Addr).Unmap(), uint16(a.Port))
+	}
+	return netip.AddrPort{}
 }
 
 func addrPort(sa unix.Sockaddr) netip.AddrPort {

@@ -86,8 +86,8 @@ func sender(oob []byte) int {
 // Times of the check whether a worker in mode port listens, or lives, already.
 const (
 	probeEvery = 50 * time.Millisecond
-	aliveAfter = time.Second      // a worker that serves nobody counts as ready when it has lived this long
-	quietAfter = 10 * time.Second // and a Node worker of which that is not known
+	aliveAfter = time.Second     // a worker that serves nobody counts as ready when it has lived this long
+	quietAfter = 3 * time.Second // and a Node worker of which that is not known
 )
 
 // outlive calls ready once the worker has lived for so long. It ends with done.

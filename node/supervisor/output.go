@@ -57,5 +57,7 @@ func (s *Supervisor) FlushLogs(app string) error { return s.book.Flush(app) }
 // ReopenLogs opens the log files of an app, "" = of all apps, anew by their names.
 func (s *Supervisor) ReopenLogs(app string) error { return s.book.Reopen(app) }
 
-// RemoveLogs deletes the stored logs of an app that has no slot any more.
-func (s *Supervisor) RemoveLogs(app string) error { return s.book.Remove(app) }
+// RemoveOldLogs deletes the stored logs of apps that nobody wants any more, once nothing was written to them for age. It returns which.
+func (s *Supervisor) RemoveOldLogs(age time.Duration, wanted func(app string) bool) (gone []string, err error) {
+	return s.book.RemoveOld(age, func(app string) bool { return wanted(app) || s.known(app) })
+}

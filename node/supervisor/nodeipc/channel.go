@@ -142,6 +142,9 @@ func (c *Channel) dispatch(line []byte) error {
 	}
 	first := c.adopted.tail
 	c.adopted.tail = false
+	if c.acked(line) {
+		return nil
+	}
 	var m inbound
 	// An app's own message may be any JSON value; only objects with a cmd of Node's are the protocol's.
 	if line[0] != '{' || json.Unmarshal(line, &m) != nil || !isInternal(m.Cmd) {
@@ -271,7 +274,14 @@ func (c *Channel) write(v any, fd int) error {
 	if err != nil {
 		return fmt.Errorf("encode a message to the worker: %w", err)
 	}
-	b = append(b, '\n')
+	return c.put(append(b, '\n'), fd)
+}
+
+// put sends the bytes of one message. The lock is held.
+func (c *Channel) put(b []byte, fd int) error {
+	if c.closed {
+		return ErrClosed
+	}
 	var oob []byte
 	if fd >= 0 {
 		oob = unix.UnixRights(fd)

@@ -1,6 +1,10 @@
 package nodeipc
 
-import "net/netip"
+import (
+	"bytes"
+	"net/netip"
+	"strconv"
+)
 
 // Outcome says what became of an offered connection.
 type Outcome uint8
@@ -26,11 +30,6 @@ type offer struct {
 // the worker it returns ErrBusy. remote, where valid, is the
 // address that the app is to see as the client's, for a connection whose other end is not the client itself.
 func (c *Channel) Offer(key string, fd int, remote netip.AddrPort, outcome func(Outcome)) error {
-	m := handleEnvelope{Cmd: cmdHandle, Type: "net.Native", Msg: newConn{Cmd: cmdCluster, Act: "newconn", Key: key}}
-	if remote.IsValid() {
-		a := remote.Addr().Unmap()
-		m.Msg.Rem = &address{Address: a.String(), Port: remote.Port(), Family: family(a.Is6())}
-	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.closed || c.leave.quiet != nil {
@@ -42,12 +41,69 @@ func (c *Channel) Offer(key string, fd int, remote netip.AddrPort, outcome func(
 	o := &offer{outcome: outcome, seq: c.seq + 1}
 	c.offers[o.seq] = o
 	c.unacked = append(c.unacked, o)
-	if err := c.write(m, fd); err != nil {
+	if err := c.writeOffer(key, fd, remote); err != nil {
 		delete(c.offers, o.seq)
 		c.unacked = c.unacked[:len(c.unacked)-1]
 		return err
 	}
 	return nil
+}
+
+// writeOffer writes the message that goes with a descriptor. The lock is held.
+func (c *Channel) writeOffer(key string, fd int, remote netip.AddrPort) error {
+	if remote.IsValid() || !plainKey(key) {
+		m := handleEnvelope{Cmd: cmdHandle, Type: "net.Native", Msg: newConn{Cmd: cmdCluster, Act: "newconn", Key: key}}
+		if remote.IsValid() {
+			a := remote.Addr().Unmap()
+			m.Msg.Rem = &address{Address: a.String(), Port: remote.Port(), Family: family(a.Is6())}
+		}
+		return c.write(m, fd)
+	}
+	// The same by hand: there is one for each connection.
+	c.seq++
+	b := append(make([]byte, 0, 160), `{"cmd":"NODE_HANDLE","type":"net.Native","msg":{"cmd":"NODE_CLUSTER","act":"newconn","key":"`...)
+	b = append(append(b, key...), `","seq":`...)
+	b = append(strconv.AppendInt(b, c.seq, 10), "}}\n"...)
+	return c.put(b, fd)
+}
+
+// plainKey reports whether a key stands in JSON as it is.
+func plainKey(key string) bool {
+	for i := range len(key) {
+		if c := key[i]; c < ' ' || c == '"' || c == '\\' || c >= 0x7f {
+			return false
+		}
+	}
+	return true
+}
+
+// The two messages by which Node answers each connection, as it writes them.
+const (
+	ackedHandle  = `{"cmd":"NODE_HANDLE_ACK"}`
+	ackedConn    = `{"cmd":"NODE_CLUSTER","ack":`
+	ackedConnYes = `,"accepted":true,"seq":`
+)
+
+// acked takes the answers to an offer in the form in which Node writes them, and reports whether line was one; any other form of them is
+// decoded.
+func (c *Channel) acked(line []byte) bool {
+	if string(line) == ackedHandle {
+		c.handleAcked(true)
+		return true
+	}
+	rest, ok := bytes.CutPrefix(line, []byte(ackedConn))
+	if !ok {
+		return false
+	}
+	n := int64(0)
+	for len(rest) > 0 && rest[0] >= '0' && rest[0] <= '9' && n < 1<<53 {
+		n, rest = n*10+int64(rest[0]-'0'), rest[1:]
+	}
+	if !bytes.HasPrefix(rest, []byte(ackedConnYes)) {
+		return false
+	}
+	c.settle(n, true)
+	return true
 }
 
 // handleAcked takes Node's confirmation of the oldest descriptor in flight. A missing descriptor is a refusal: nobody has the connection.
