@@ -84,6 +84,7 @@ func workerSpec(app spec.App) supervisor.Spec {
 		Times: supervisor.Times{Listen: seconds(app.Timeouts.Listen), Watch: seconds(max(app.Timeouts.Watch, 0)), Drain: seconds(app.Timeouts.Drain),
 			Kill: seconds(app.Timeouts.Kill)},
 		Account: accountOf(app.Process), Restart: restartOf(app.Restart), Health: healthOf(app.Health), Logs: logsOf(app.Logs)}
+	s.Restart.Alone = app.Order == spec.OrderStopFirst
 	// A Node app that never listened may be one that serves nobody, such as a consumer of a queue.
 	s.Undecided = app.Mode == spec.ModeAuto && mode == supervisor.ModeCluster && len(app.Listen)+len(app.Learned) == 0
 	if mode == supervisor.ModeCluster {

@@ -30,16 +30,22 @@ type folder struct {
 	lock *flock.Flock
 }
 
+const passable = 0o711 // its owner's, and a way through for others
+
 // How long a lock is waited for: one that was killed a moment ago may not be gone yet.
 const (
 	lockLimit = time.Second
 	lockEvery = 20 * time.Millisecond
 )
 
-// openFolder makes and locks the data folder.
+// openFolder makes and locks the data folder. Of a node that runs as root others may pass through it, but not look: workers of other users
+// find the preload and their rendezvous in run/, all else is closed to them by its own mode.
 func openFolder(path string) (*folder, error) {
 	if err := os.MkdirAll(path, 0o700); err != nil {
 		return nil, fmt.Errorf("the data folder %s cannot be made: %w; choose another with -data-dir", path, bare(err))
+	}
+	if fi, err := os.Stat(path); err == nil && os.Getuid() == 0 && fi.Mode().Perm() == 0o700 {
+		_ = os.Chmod(path, passable) // without it such workers say what they miss
 	}
 	name := filepath.Join(path, "lock")
 	l := flock.New(name, flock.SetPermissions(0o600))

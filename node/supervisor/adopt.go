@@ -19,23 +19,29 @@ import (
 
 // record is what the keeper knows of a worker: all that the node's successor needs to go on with it.
 type record struct {
-	Spec     Spec            `json:"spec"`
-	ID       string          `json:"id"`
-	Slot     int             `json:"slot"`
-	Number   int             `json:"number"`
-	Run      string          `json:"run"`
-	Addr     string          `json:"addr,omitempty"`
-	Started  time.Time       `json:"started"`
-	Restarts int             `json:"restarts,omitempty"`
-	Ready    bool            `json:"ready,omitempty"`
-	Retiring bool            `json:"retiring,omitempty"`
-	Asked    bool            `json:"asked,omitempty"` // it was told to end
-	Listens  []nodeipc.Query `json:"listens,omitempty"`
-	User     int             `json:"user"`
-	Lines    [2][]byte       `json:"lines"` // the beginnings of lines of output whose ends were not read
+	Spec     Spec      `json:"spec"`
+	ID       string    `json:"id"`
+	Slot     int       `json:"slot"`
+	Number   int       `json:"number"`
+	Run      string    `json:"run"`
+	Addr     string    `json:"addr,omitempty"`
+	Started  time.Time `json:"started"`
+	Restarts int       `json:"restarts,omitempty"`
+	stage
+	Listens []nodeipc.Query `json:"listens,omitempty"`
+	User    int             `json:"user"`
+	Lines   [2][]byte       `json:"lines"` // the beginnings of lines of output whose ends were not read
 	// Root is what is to be known of the channel that the started process inherited, where it was handed over in good order. Processes below
 	// it come back by themselves.
 	Root *nodeipc.Remains `json:"root,omitempty"`
+}
+
+// stage is how far a worker is.
+type stage struct {
+	Up       bool `json:"up,omitempty"`    // it said that it is up
+	Ready    bool `json:"ready,omitempty"` // and was taken into the routing
+	Retiring bool `json:"retiring,omitempty"`
+	Asked    bool `json:"asked,omitempty"` // it was told to end
 }
 
 func (r record) encode() (json.RawMessage, error) {
@@ -152,7 +158,7 @@ func (s *Supervisor) adopt(k keeper.Kept, r record) {
 	}
 	p.asked.Store(len(r.Listens) > 0)
 	p.inheritLogs(sl, k.FDs, r)
-	p.notify = adoptNotifier(k.FDs[2])
+	p.notify = adoptNotifier(k.FDs[2], r.User)
 	p.user = r.User
 	if r.Spec.Mode == ModeCluster {
 		p.adoptChannel(k.FDs[keptFDs:], r)

@@ -38,7 +38,7 @@ func (b *baggage) pack(p *process, s *slot) error {
 	if err := b.packOutput(p, s); err != nil {
 		return err
 	}
-	if p.notify, err = newNotifier(p.run); err != nil {
+	if p.notify, err = newNotifier(p.run, p.user); err != nil {
 		return err
 	}
 	b.kept, b.env = append(b.kept, number(p.notify.conn)), append(b.env, "NOTIFY_SOCKET="+p.notify.addr)
@@ -132,6 +132,9 @@ type account struct {
 
 // env tells programs who they are.
 func (a *account) env() []string {
+	if a == nil || a.name == "" {
+		return nil
+	}
 	return []string{"USER=" + a.name, "LOGNAME=" + a.name, "HOME=" + a.home}
 }
 
@@ -140,7 +143,7 @@ func accountOf(want Account) (*account, error) {
 	if want.User == "" && want.Group == "" {
 		return nil, nil
 	}
-	a := &account{Account: keeper.Account{UID: uint32(os.Getuid()), GID: uint32(os.Getgid())}, name: os.Getenv("USER"), home: os.Getenv("HOME")}
+	a := &account{Account: keeper.Account{UID: uint32(os.Getuid()), GID: uint32(os.Getgid())}}
 	if want.User != "" {
 		if err := a.become(want.User); err != nil {
 			return nil, err

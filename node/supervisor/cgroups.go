@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -127,6 +128,7 @@ func (c *cgroups) make(number int, l Limits) (int, error) {
 	}
 	fd, err := unix.Open(dir, unix.O_DIRECTORY|unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
+		c.remove(number)
 		return -1, fmt.Errorf("open the worker's control group: %w", err)
 	}
 	return fd, nil
@@ -141,8 +143,14 @@ func (c *cgroups) end(number int) {
 
 // remove removes a worker's group, once it is empty.
 func (c *cgroups) remove(number int) {
-	if c != nil {
-		_ = unix.Rmdir(c.group(number)) // what cannot be ended keeps it; the next run of the node tries again
+	if c == nil {
+		return
+	}
+	for range killRounds { // what was killed a moment ago is in there until the kernel is done with it
+		if !errors.Is(unix.Rmdir(c.group(number)), unix.EBUSY) {
+			return
+		}
+		<-time.After(killPause)
 	}
 }
 

@@ -40,6 +40,7 @@ func (o *Options) environ(node []string, p *process) []string {
 			v.setAll([]string{kv})
 		}
 	}
+	v.setAll(p.account.env())
 	v.setAll(spec.Env)
 	if spec.Port > 0 {
 		v.set("PORT", strconv.Itoa(spec.Port))

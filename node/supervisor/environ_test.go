@@ -76,7 +76,7 @@ func TestEnvironmentOfANodeWorker(t *testing.T) {
 
 // Names may be as long as they are allowed to be.
 func TestNotifySocketOfLongNames(t *testing.T) {
-	n, err := newNotifier(strings.Repeat("n", 300) + "/" + strings.Repeat("a", 63) + "/1023#99999")
+	n, err := newNotifier(strings.Repeat("n", 300)+"/"+strings.Repeat("a", 63)+"/1023#99999", os.Getuid())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -2,6 +2,7 @@ package supervisor
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -9,6 +10,7 @@ import (
 	"net/http"
 	"net/netip"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -28,6 +30,7 @@ const (
 type health struct {
 	mu     sync.Mutex
 	ill    string // why it is ill, empty = well
+	last   string // the last check that failed
 	failed int    // checks in a row
 	passed int
 }
@@ -46,7 +49,24 @@ func (p *process) ailing() bool {
 	return p.health.ill != "" && p.health.failed >= 2*p.spec.Health.Fall
 }
 
-// note takes in the outcome of a check.
+// isUp reports whether the worker has come up, and has only to pass its health check.
+func (p *process) isUp() bool {
+	select {
+	case <-p.up:
+		return true
+	default:
+		return false
+	}
+}
+
+// lastFailure is what the last check that failed said.
+func (p *process) lastFailure() string {
+	p.health.mu.Lock()
+	defer p.health.mu.Unlock()
+	return p.health.last
+}
+
+// note takes in the outcome of a check of a worker that has passed one before.
 func (h *health) note(of Health, err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -83,9 +103,13 @@ func (p *process) mindHealth(dead <-chan struct{}) {
 		}
 		err := p.check()
 		switch {
+		case !passed && err != nil:
+			p.health.mu.Lock()
+			p.health.last = err.Error()
+			p.health.mu.Unlock()
 		case passed:
 			p.health.note(p.spec.Health, err)
-		case err == nil:
+		default:
 			passed = true
 			p.reportReady()
 		}
@@ -131,9 +155,9 @@ func (p *process) dial(ctx context.Context) (net.Conn, error) {
 		d.SetMultipathTCP(false)
 		return d.DialContext(ctx, "tcp", p.Addr)
 	}
-	listens := p.record().Listens
+	listens := slices.DeleteFunc(slices.Clone(p.record().Listens), func(q nodeipc.Query) bool { return q.UDP() || q.Port < 0 })
 	if len(listens) == 0 {
-		return nil, net.ErrClosed
+		return nil, errors.New("the worker does not listen")
 	}
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
 	if err != nil {

@@ -2,10 +2,7 @@ package supervisor
 
 import (
 	"fmt"
-	"os"
-	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -16,9 +13,10 @@ import (
 // Times of looking after workers.
 const (
 	mindEvery     = time.Second     // a look at all workers
-	weighEvery    = 5               // looks between two at their memory
+	lateAfter     = 2 * mindEvery   // a look that comes this long after the last one says nothing of hung workers: the node itself did not run
 	stuckAfter    = 2 * time.Second // a worker whose event loop is blocked this long gets no new connection
-	renewPatience = time.Minute     // how long a replacement may keep others of the app waiting
+	takeUp        = 2 * mindEvery   // how long a slot may take to begin a replacement
+	renewPatience = time.Minute     // how long after a replacement that failed the next one of the same worker is tried
 	maxRenewals   = MaxSlots        // replacements that wait, of one app (count)
 )
 
@@ -26,21 +24,38 @@ const (
 const MaxSlots = 1024
 
 // minder replaces workers that run but should not go on as they are: too large, stuck, ill, due by the clock, or out of date because a
-// file changed. One worker of an app at a time, the successor first. The goroutine of run owns all but what the lock guards.
+// file changed. One worker of an app at a time, the successor first. The goroutine of run owns all but the rounds.
 type minder struct {
-	sup   *Supervisor
-	looks int
-	turns map[string]turn     // by app: the replacement under way
-	due   map[string]schedule // by app
+	sup     *Supervisor
+	looks   int
+	last    time.Time
+	late    bool                 // this look is
+	turns   map[string]turn      // by app: the replacement under way
+	due     map[string]schedule  // by app
+	rations map[*slot]ration     // of slots whose workers grew too large
+	queue   map[string][]renewal // by app
 
-	mu    sync.Mutex
-	queue map[string][]renewal // by app
+	mu     sync.Mutex
+	rounds map[string]round // by app
+}
+
+// minded is what the minder keeps of a worker.
+type minded struct {
+	tried time.Time // when a replacement of it began that failed
+	grown time.Time // when it was first seen to be too large
 }
 
 // turn is a replacement under way.
 type turn struct {
 	worker string
 	since  time.Time
+}
+
+// round is a replacement of all workers of an app that were started before it.
+type round struct {
+	since  time.Time
+	reason string
+	told   bool // slots without a worker were told to start one
 }
 
 // schedule is when the workers of an app are replaced next.
@@ -51,7 +66,8 @@ type schedule struct {
 }
 
 func newMinder(s *Supervisor) *minder {
-	return &minder{sup: s, turns: make(map[string]turn), due: make(map[string]schedule), queue: make(map[string][]renewal)}
+	return &minder{sup: s, turns: make(map[string]turn), due: make(map[string]schedule), rations: make(map[*slot]ration),
+		queue: make(map[string][]renewal), rounds: make(map[string]round)}
 }
 
 // run looks after the workers until all is handed over or closed.
@@ -62,9 +78,9 @@ func (m *minder) run() {
 	defer files.close()
 	for {
 		select {
-		case now := <-t.C:
-			m.look(now)
-			files.follow(m.sup.serving())
+		case <-t.C:
+			m.look(time.Now())
+			files.follow(m.sup.running())
 		case <-m.sup.frozen:
 			return
 		case <-m.sup.ending:
@@ -76,50 +92,64 @@ func (m *minder) run() {
 // look is one look at all workers.
 func (m *minder) look(now time.Time) {
 	m.looks++
+	m.late = !m.last.IsZero() && now.Sub(m.last) > lateAfter
+	m.last = now
 	all := m.sup.serving()
 	for _, p := range all {
-		m.lookAt(p)
+		m.lookAt(p, now)
 	}
-	m.recatch(all)
-	m.byClock(all, now)
+	m.recatch(all, now)
+	m.byClock(now)
+	m.goRound(all)
 	m.advance(all, now)
+	m.tidyRations()
 }
 
 // recatch has workers replaced that bind their ports by themselves, once another of the app has shown that it serves in mode port.
-func (m *minder) recatch(all []*process) {
+func (m *minder) recatch(all []*process, now time.Time) {
 	for _, p := range all {
 		if p.Channel == nil || p.asked.Load() || !slices.ContainsFunc(all, func(o *process) bool { return o.App == p.App && len(o.Uncaught) > 0 }) {
 			continue
 		}
-		m.enqueue(p.App, renewal{worker: p.ID, reason: "it listens by itself, and its app runs in mode port"})
+		m.again(p, renewal{worker: p.ID, reason: "it listens by itself, and its app runs in mode port"}, now)
 	}
 }
 
-func (m *minder) lookAt(p *process) {
-	if limit := p.spec.Restart.MaxMemory; limit > 0 && m.looks%weighEvery == 0 {
-		if used := treeMemory(p.PID); used > limit {
-			m.enqueue(p.App, renewal{worker: p.ID, reason: fmt.Sprintf("it uses %s of memory, more than %s", megabytes(used), megabytes(limit))})
-		}
+func (m *minder) lookAt(p *process, now time.Time) {
+	if m.looks%weighEvery == 0 {
+		m.weigh(p, now)
 	}
 	ill := p.illness()
-	if hang := p.spec.Health.Hang; p.Channel != nil && hang >= 0 {
+	if ill != "" && p.ailing() {
+		m.again(p, renewal{worker: p.ID, reason: ill}, now)
+	}
+	if hang := p.spec.Health.Hang; p.Channel != nil && hang >= 0 && !m.late {
+		silent := p.Channel.Silent()
 		_ = p.Channel.Ping() // a channel that is full says as much as no answer
-		if silent := p.Channel.Silent(); silent >= stuckAfter {
+		if silent >= stuckAfter {
 			ill = fmt.Sprintf("its event loop is blocked for %s", silent.Round(time.Second))
 			if silent >= hang {
-				m.enqueue(p.App, renewal{worker: p.ID, reason: ill, abrupt: true})
+				m.again(p, renewal{worker: p.ID, reason: ill, abrupt: true}, now)
 			}
 		}
 	}
-	m.note(p, ill)
-	if p.ailing() {
-		m.enqueue(p.App, renewal{worker: p.ID, reason: ill})
+	if !m.late {
+		m.note(p, ill)
 	}
 }
 
+// stuck reports whether the worker's event loop is blocked.
+func (p *process) stuck() bool { return p.Channel != nil && p.Channel.Silent() >= stuckAfter }
+
 // note keeps an ill worker out of the routing, and lets a well one in.
 func (m *minder) note(p *process, ill string) {
-	p.stepOut(ill != "")
+	if p.stepOut(ill != "") {
+		if ill != "" {
+			m.sup.log.Warn("worker gets no connections", "worker", p.ID, "reason", ill)
+		} else {
+			m.sup.log.Info("worker is well again, and gets connections", "worker", p.ID)
+		}
+	}
 	if sl := m.sup.slot(p.App, p.Slot); sl != nil && sl.snapshot().Ill != ill {
 		sl.publish(func(st *Status) {
 			if st.Worker == p.ID {
@@ -129,15 +159,23 @@ func (m *minder) note(p *process, ill string) {
 	}
 }
 
+// again has a worker replaced for a reason that lasts, unless that failed a moment ago.
+func (m *minder) again(p *process, r renewal, now time.Time) {
+	if p.tried.IsZero() || now.Sub(p.tried) >= renewPatience {
+		m.enqueue(p.App, r)
+	}
+}
+
 // enqueue has a worker replaced when it is its turn.
 func (m *minder) enqueue(app string, r renewal) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
 	q := m.queue[app]
-	if slices.ContainsFunc(q, func(o renewal) bool { return o.worker == r.worker }) || m.turns[app].worker == r.worker {
+	i := slices.IndexFunc(q, func(o renewal) bool { return o.worker == r.worker })
+	switch {
+	case m.turns[app].worker == r.worker, i >= 0 && (q[i].abrupt || !r.abrupt):
 		return
-	}
-	if len(q) >= maxRenewals {
+	case i >= 0:
+		q = slices.Delete(q, i, i+1)
+	case len(q) >= maxRenewals:
 		m.sup.meter.count(metricDropped, 1)
 		return
 	}
@@ -148,27 +186,26 @@ func (m *minder) enqueue(app string, r renewal) {
 	m.queue[app] = append(q, r)
 }
 
-// byClock has the workers of every app replaced whose time has come.
-func (m *minder) byClock(all []*process, now time.Time) {
-	seen := make(map[string]bool)
-	for _, p := range all {
-		text := p.spec.Restart.Cron
-		if seen[p.App] || text == "" {
+// byClock has the workers of every app replaced whose time has come. One that had ended by itself is started again.
+func (m *minder) byClock(now time.Time) {
+	running := m.sup.running()
+	for app, spec := range running {
+		text := spec.Restart.Cron
+		if text == "" {
 			continue
 		}
-		seen[p.App] = true
-		s, known := m.due[p.App]
+		s, known := m.due[app]
 		switch {
 		case !known || s.text != text:
-			m.due[p.App] = newSchedule(text, now)
+			m.due[app] = newSchedule(text, now)
 		case s.cron != nil && !now.Before(s.next):
 			s.next = s.cron.Next(now)
-			m.due[p.App] = s
-			m.all(all, p.App, "its time has come: "+text)
+			m.due[app] = s
+			m.begin(app, "its time has come: "+text)
 		}
 	}
 	for app := range m.due {
-		if !seen[app] {
+		if spec := running[app]; spec == nil || spec.Restart.Cron == "" {
 			delete(m.due, app)
 		}
 	}
@@ -183,35 +220,63 @@ func newSchedule(text string, now time.Time) schedule {
 	return schedule{text: text, cron: c, next: c.Next(now)}
 }
 
-// all has every worker of an app replaced, one after the other.
-func (m *minder) all(serving []*process, app, reason string) {
-	for _, p := range serving {
-		if p.App == app {
-			m.enqueue(app, renewal{worker: p.ID, reason: reason})
+// begin has every worker of an app replaced that runs now, one after the other, and slots without one start one. It runs on any goroutine.
+func (m *minder) begin(app, reason string) {
+	m.mu.Lock()
+	m.rounds[app] = round{since: time.Now(), reason: reason}
+	m.mu.Unlock()
+}
+
+// goRound puts those into the queue that a round still has to reach. It ends when all workers are younger, or could not be replaced.
+func (m *minder) goRound(all []*process) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for app, r := range m.rounds {
+		if !r.told {
+			r.told = true
+			m.rounds[app] = r
+			for _, sl := range m.sup.slotsOf(app) {
+				sl.offer(command{renew: &renewal{reason: r.reason}})
+			}
+		}
+		over := !m.sup.busy(app) && m.turns[app].worker == ""
+		for _, p := range all {
+			if p.App == app && p.started.Before(r.since) && !p.tried.After(r.since) {
+				m.enqueue(app, renewal{worker: p.ID, reason: r.reason})
+				over = false
+			}
+		}
+		if over {
+			delete(m.rounds, app)
 		}
 	}
 }
 
 // advance ends the turns that are over, and begins the next.
 func (m *minder) advance(all []*process, now time.Time) {
-	serves := make(map[string]bool, len(all))
+	serving := make(map[string]*process, len(all))
 	for _, p := range all {
-		serves[p.ID] = true
+		serving[p.ID] = p
 	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
 	for app, t := range m.turns {
-		if !serves[t.worker] && !m.sup.busy(app) || now.Sub(t.since) > renewPatience {
-			delete(m.turns, app)
+		p := serving[t.worker]
+		switch {
+		case m.sup.busy(app), p != nil && now.Sub(t.since) < takeUp:
+			continue
+		case p != nil: // it could not be replaced
+			p.tried = t.since // what came up meanwhile is a reason to try again
 		}
+		delete(m.turns, app)
 	}
 	for app, q := range m.queue {
-		q = slices.DeleteFunc(q, func(r renewal) bool { return !serves[r.worker] })
+		q = slices.DeleteFunc(q, func(r renewal) bool { return serving[r.worker] == nil })
 		if _, under := m.turns[app]; !under && len(q) > 0 && !m.sup.busy(app) {
 			r := q[0]
 			q = q[1:]
-			m.turns[app] = turn{r.worker, now}
-			m.sup.renew(r, all)
+			m.turns[app] = turn{r.worker, time.Now()} // later than every round that it serves
+			if sl := m.sup.slot(app, serving[r.worker].Slot); sl != nil {
+				sl.offer(command{renew: &r})
+			}
 		}
 		if m.queue[app] = q; len(q) == 0 {
 			delete(m.queue, app)
@@ -219,15 +284,7 @@ func (m *minder) advance(all []*process, now time.Time) {
 	}
 }
 
-// renew tells the slot of a worker to replace it.
-func (s *Supervisor) renew(r renewal, all []*process) {
-	i := slices.IndexFunc(all, func(p *process) bool { return p.ID == r.worker })
-	if sl := s.slot(all[i].App, all[i].Slot); sl != nil {
-		sl.offer(command{renew: &r})
-	}
-}
-
-// serving are the workers that are ready and nobody has told to end, by app and slot.
+// serving are the workers that are ready and nobody has told to end.
 func (s *Supervisor) serving() []*process {
 	var out []*process
 	s.mu.Lock()
@@ -243,10 +300,35 @@ func (s *Supervisor) serving() []*process {
 	return out
 }
 
+// running is what the workers here are started with, by app; of several releases the newest.
+func (s *Supervisor) running() map[string]*Spec {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	out := make(map[string]*Spec, len(s.slots))
+	for app, slots := range s.slots {
+		for _, sl := range slots {
+			if spec := sl.runs.Load(); spec != nil && (out[app] == nil || out[app].Release < spec.Release) {
+				out[app] = spec
+			}
+		}
+	}
+	return out
+}
+
 func (s *Supervisor) slot(app string, index int) *slot {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.slots[app][index]
+}
+
+func (s *Supervisor) slotsOf(app string) []*slot {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	out := make([]*slot, 0, len(s.slots[app]))
+	for _, sl := range s.slots[app] {
+		out = append(out, sl)
+	}
+	return out
 }
 
 // busy reports whether a worker of the app is being started or replaced.
@@ -259,28 +341,4 @@ func (s *Supervisor) busy(app string) bool {
 		}
 	}
 	return false
-}
-
-func megabytes(b uint64) string { return fmt.Sprintf("%d MiB", b>>20) }
-
-// treeMemory is the resident memory of a process with all its descendants, in bytes.
-func treeMemory(pid int) uint64 {
-	dir := filepath.Join("/proc", strconv.Itoa(pid))
-	raw, err := os.ReadFile(filepath.Join(dir, "statm"))
-	f := strings.Fields(string(raw))
-	if err != nil || len(f) < 2 {
-		return 0
-	}
-	pages, _ := strconv.ParseUint(f[1], 10, 64)
-	sum := pages * uint64(os.Getpagesize())
-	lists, _ := filepath.Glob(filepath.Join(dir, "task", "[0-9]*", "children"))
-	for _, list := range lists {
-		raw, _ := os.ReadFile(list) // a thread that has ended has none
-		for _, child := range strings.Fields(string(raw)) {
-			if n, err := strconv.Atoi(child); err == nil {
-				sum += treeMemory(n)
-			}
-		}
-	}
-	return sum
 }

@@ -18,9 +18,10 @@ import (
 type notifier struct {
 	conn *net.UnixConn
 	addr string
+	user int // whom the worker runs as
 }
 
-func newNotifier(run string) (*notifier, error) {
+func newNotifier(run string, user int) (*notifier, error) {
 	sum := sha256.Sum256([]byte(run)) // names of apps and nodes may be longer than an address
 	addr := "@meshnode/" + hex.EncodeToString(sum[:16])
 	c, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: addr, Net: "unixgram"})
@@ -35,21 +36,21 @@ func newNotifier(run string) (*notifier, error) {
 		c.Close()
 		return nil, fmt.Errorf("open the worker's notify socket: %w", err)
 	}
-	return &notifier{conn: c, addr: addr}, nil
+	return &notifier{conn: c, addr: addr, user: user}, nil
 }
 
 // adoptNotifier goes on with the socket of a former run, whose descriptor it consumes.
-func adoptNotifier(fd int) *notifier {
+func adoptNotifier(fd, user int) *notifier {
 	f := os.NewFile(uintptr(fd), "notify")
 	defer f.Close()
 	c, err := net.FilePacketConn(f)
 	if u, ok := c.(*net.UnixConn); err == nil && ok {
-		return &notifier{conn: u}
+		return &notifier{conn: u, user: user}
 	}
 	return &notifier{conn: &net.UnixConn{}} // every use fails, as after its close
 }
 
-// wait calls ready at every READY=1 from a process of the node's user or of root, until the socket is closed. The sender may be gone by then,
+// wait calls ready at every READY=1 from a process of the worker's user, of the node's or of root, until the socket is closed. The sender may be gone by then,
 // as systemd-notify is, so its process says nothing.
 func (n *notifier) wait(ready func()) {
 	b, oob := make([]byte, 4096), make([]byte, unix.CmsgSpace(unix.SizeofUcred))
@@ -58,7 +59,7 @@ func (n *notifier) wait(ready func()) {
 		if err != nil {
 			return
 		}
-		if uid := sender(oob[:ok]); uid != 0 && uid != os.Getuid() {
+		if uid := sender(oob[:ok]); uid != 0 && uid != os.Getuid() && uid != n.user {
 			continue
 		}
 		for _, l := range strings.Split(string(b[:k]), "\n") {

@@ -14,17 +14,17 @@ func (s *slot) onReady(p *process) {
 	}
 	s.procs.deadline.Stop()
 	proof := p.spec.Times.Watch
-	if p == s.procs.next && proof > 0 && s.procs.renewing == nil {
+	if p == s.procs.next && proof > 0 && s.procs.renewing == nil && s.procs.cur != nil {
 		s.prove(p) // the old worker serves on: a new one that dies again has no client yet
 		return
 	}
 	if !p.route() {
 		return // it has ended
 	}
-	s.promote(p)
-	if proof > 0 && p.Release != s.proven {
+	unproven := proof > 0 && p.Release != s.proven
+	s.promote(p, unproven)
+	if unproven {
 		s.prove(p)
-		s.publish(func(st *Status) { st.Unproven = true })
 	}
 }
 
@@ -43,6 +43,13 @@ func (s *slot) unprove(p *process) bool {
 	return s.procs.watch.Stop()
 }
 
+// proveAgain goes on with a worker that had not proved itself when its successor came, of which nothing became.
+func (s *slot) proveAgain() {
+	if p := s.procs.cur; p != nil && p.ready && !p.retiring && s.procs.proving == nil && s.snapshot().Unproven {
+		s.prove(p)
+	}
+}
+
 // onProven takes in that a worker has stayed up, ready, as long as it had to.
 func (s *slot) onProven() {
 	p := s.procs.proving
@@ -52,16 +59,17 @@ func (s *slot) onProven() {
 		return
 	case p == s.procs.next && p.route():
 		s.proven = p.Release
-		s.promote(p)
+		s.promote(p, false)
 	case p == s.procs.cur:
 		s.proven = p.Release
+		s.publish(func(st *Status) { st.Unproven = false })
 	}
-	s.publish(func(st *Status) { st.Unproven = false })
 }
 
 // promote has a worker that is in the routing be the slot's own; the one before it goes.
-func (s *slot) promote(p *process) {
+func (s *slot) promote(p *process, unproven bool) {
 	p.ready = true
+	s.runs.Store(&p.spec)
 	s.serving.Store(p)
 	p.note(func(r *record) { r.Ready = true })
 	renewed := s.procs.renewing
@@ -72,14 +80,14 @@ func (s *slot) promote(p *process) {
 		old := s.procs.cur
 		s.procs.cur, s.procs.next, s.procs.spec, s.procs.renewing = p, nil, p.spec, nil
 		if old != nil {
-			old.abrupt = renewed != nil && renewed.abrupt
+			old.abrupt = renewed != nil && renewed.abrupt && old.stuck()
 			s.retire(old)
 		}
 	}
 	s.log.Info("worker is ready", "release", p.Release)
 	s.publish(func(st *Status) {
 		st.State, st.PID, st.Worker, st.Mode = StateReady, p.PID, p.ID, p.Mode
-		st.Release, st.Replacing, st.StartedAt, st.Ill, st.Done = p.Release, 0, p.started, "", false
+		st.Release, st.Replacing, st.StartedAt, st.Ill, st.Done, st.Unproven = p.Release, 0, p.started, "", false, unproven
 		if renewed != nil {
 			st.Restarts++
 		}
@@ -108,15 +116,27 @@ func (s *slot) onExit(p *process) {
 		s.begin(spec)
 	case s.procs.next != nil:
 		s.procs.cur = nil
-		s.publish(func(st *Status) {
-			next := s.procs.next
-			st.State, st.PID, st.Worker, st.StartedAt = StateStarting, next.PID, next.ID, next.started
-		})
+		s.unprove(p)
+		if s.procs.over = nil; p.stays() {
+			s.procs.over = p
+		}
+		s.standIn(s.procs.next)
 	default:
 		s.procs.cur = nil
 		s.procs.deadline.Stop()
 		s.curEnded(p)
 	}
+}
+
+// standIn has the successor of a worker that has died go on alone. One that is ready serves at once: its while goes on, but not without clients.
+func (s *slot) standIn(next *process) {
+	if s.procs.proving == next && next.route() {
+		s.promote(next, true)
+		return
+	}
+	s.publish(func(st *Status) {
+		st.State, st.PID, st.Worker, st.StartedAt = StateStarting, next.PID, next.ID, next.started
+	})
 }
 
 // nextEnded refuses the release of a successor that has ended, unless it was to be the same as its predecessor's.
@@ -141,7 +161,12 @@ func (s *slot) nextEnded(p *process) {
 	} else {
 		s.refuse(p.Release, what, p.tail())
 	}
-	if s.procs.cur == nil { // the old worker died meanwhile; its release is the one that is known to work
+	switch {
+	case s.procs.cur != nil:
+		s.proveAgain()
+	case s.procs.over != nil:
+		s.rest(s.procs.over)
+	default: // the old worker died meanwhile; its release is the one that is known to work
 		s.restart()
 	}
 }
@@ -153,15 +178,8 @@ func (s *slot) curEnded(p *process) {
 		s.begin(p.spec)
 		return
 	}
-	r := p.spec.Restart
-	if r.Off || p.end.code() >= 0 && slices.Contains(r.StopExitCodes, p.end.code()) {
-		s.log.Info("worker ended, and stays so", "reason", p.end.String())
-		s.publish(func(st *Status) {
-			st.State, st.PID, st.Replacing, st.Done, st.Unproven = StateStopped, 0, 0, true, false
-			if p.end.code() != 0 {
-				st.Error, st.Tail = p.end.String(), p.tail()
-			}
-		})
+	if p.stays() {
+		s.rest(p)
 		return
 	}
 	uptime, what := time.Since(p.started), p.end.String()
@@ -174,13 +192,58 @@ func (s *slot) curEnded(p *process) {
 	}
 }
 
+// stays reports whether a worker that ended by itself is not to be started again.
+func (p *process) stays() bool {
+	r := p.spec.Restart
+	return r.Off || p.end.code() >= 0 && slices.Contains(r.StopExitCodes, p.end.code())
+}
+
+// rest leaves the slot without a worker, as the one that ended wants it.
+func (s *slot) rest(p *process) {
+	s.log.Info("worker ended, and stays so", "reason", p.end.String())
+	s.publish(func(st *Status) {
+		st.State, st.PID, st.Worker, st.Release = StateStopped, 0, p.ID, p.Release
+		st.Replacing, st.Done, st.Unproven = 0, true, false
+		if p.end.code() != 0 && st.Refused == 0 {
+			st.Error, st.Tail = p.end.String(), p.tail()
+		}
+	})
+}
+
 // renew starts a successor of the same release, if the worker that is meant still serves.
 func (s *slot) renew(why *renewal) {
 	cur := s.procs.cur
+	if why.worker == "" {
+		s.revive(why)
+		return
+	}
 	if cur == nil || !cur.ready || cur.retiring || cur.ID != why.worker || s.procs.next != nil || s.procs.pending != nil {
 		return
 	}
 	s.log.Info("worker is being replaced", "worker", cur.ID, "reason", why.reason)
+	if s.procs.spec.Restart.Alone {
+		spec := s.procs.spec
+		s.procs.pending = &spec
+		cur.abrupt = why.abrupt && cur.stuck()
+		s.sup.meter.count(metricRenewals, 1)
+		s.publish(func(st *Status) {
+			st.Replacing = spec.Release
+			st.Restarts++
+		})
+		s.retire(cur)
+		return
+	}
 	s.procs.renewing = why
 	s.succeed(s.procs.spec)
+}
+
+// revive starts a worker that was given up, that waits for its next start, or that ended by itself.
+func (s *slot) revive(why *renewal) {
+	if !s.procs.begun || s.procs.cur != nil || s.procs.next != nil || s.procs.pending != nil {
+		return
+	}
+	s.log.Info("worker is started again", "reason", why.reason)
+	s.back = backoff{}
+	s.publish(func(st *Status) { st.Done = false })
+	s.restart()
 }

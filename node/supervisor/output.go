@@ -25,6 +25,13 @@ func (p *process) finish() {
 	}
 }
 
+// remark stores a line of our own with the process's errors.
+func (p *process) remark(text string) {
+	if p.output != nil {
+		p.output.Note(text)
+	}
+}
+
 // tail is what the process wrote last, errors first.
 func (p *process) tail() []string {
 	if p.output == nil {

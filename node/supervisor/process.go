@@ -35,13 +35,15 @@ type process struct {
 	done   chan struct{} // closed when the process has ended and its output is stored
 
 	standing // owned by the slot
+	minded   // owned by the minder
 }
 
 // birth is what is settled at the fork.
 type birth struct {
-	number  int    // unique for the life of the keeper
-	run     string // the mark of its descendants
-	user    int    // whom it runs as
+	number  int      // unique for the life of the keeper
+	run     string   // the mark of its descendants
+	user    int      // whom it runs as
+	account *account // nil = the node's own
 	started time.Time
 }
 
@@ -169,12 +171,11 @@ func scriptOf(command []string) string {
 
 // launch forks the process and starts all that watches over it.
 func (p *process) launch(s *slot, path string) (err error) {
-	account, err := accountOf(p.spec.Account)
-	if err != nil {
+	if p.account, err = accountOf(p.spec.Account); err != nil {
 		return err
 	}
-	if p.user = os.Getuid(); account != nil {
-		p.user = int(account.UID)
+	if p.user = os.Getuid(); p.account != nil {
+		p.user = int(p.account.UID)
 	}
 	b := &baggage{}
 	defer func() {
@@ -182,15 +183,13 @@ func (p *process) launch(s *slot, path string) (err error) {
 		if err != nil {
 			p.closeSide()
 			p.finish()
+			s.sup.groups.remove(p.number)
 		}
 	}()
 	if err := b.pack(p, s); err != nil {
 		return err
 	}
 	env := s.sup.o.environ(os.Environ(), p)
-	if account != nil {
-		env = append(env, account.env()...)
-	}
 	p.started = time.Now()
 	argv := p.spec.Command
 	if p.inherit != nil { // LISTEN_PID is the number of the process, which is known only once it is there
@@ -201,8 +200,8 @@ func (p *process) launch(s *slot, path string) (err error) {
 	}
 	start := keeper.Start{Name: keptAs(p.ID), Path: path, Argv: argv, Env: append(env, b.env...), Dir: p.spec.Dir,
 		OpenFiles: p.spec.Account.Limits.OpenFiles, Inherit: len(b.theirs), Cgroup: b.cgroup >= 0}
-	if account != nil {
-		start.User = &account.Account
+	if p.account != nil {
+		start.User = &p.account.Account
 	}
 	if start.Meta, err = p.record().encode(); err != nil {
 		return err

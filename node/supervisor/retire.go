@@ -16,11 +16,12 @@ func (s *slot) retire(p *process) {
 	p.retiring = true
 	s.serving.CompareAndSwap(p, nil)
 	p.note(func(r *record) { r.Retiring = true })
-	s.sup.wg.Go(func() { s.sup.retire(s, p) })
+	served := p.ready // also one that has left the routing by itself may have connections
+	s.sup.wg.Go(func() { s.sup.retire(s, p, served) })
 }
 
-func (s *Supervisor) retire(sl *slot, p *process) {
-	if p.unroute() && !p.abrupt {
+func (s *Supervisor) retire(sl *slot, p *process, served bool) {
+	if p.unroute(); served && !p.abrupt {
 		sl.retireState(p, StateDraining)
 		s.drain(p)
 	}
@@ -120,6 +121,8 @@ func (s *Supervisor) drain(p *process) {
 // awaited says what a worker that is not ready should have done.
 func (p *process) awaited() string {
 	switch {
+	case p.isUp():
+		return "its health check does not pass: " + p.lastFailure()
 	case p.spec.WaitReady && p.Mode == ModeCluster:
 		return "it did not call process.send('ready')"
 	case p.spec.WaitReady:

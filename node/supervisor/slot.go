@@ -23,7 +23,7 @@ type command struct {
 
 // renewal is a replacement that nobody asked for: the worker grew too large, its time has come, or it hangs.
 type renewal struct {
-	worker string // ID of the worker that is meant
+	worker string // ID of the worker that is meant; empty for a slot that is to have one again, where none runs
 	reason string
 	abrupt bool // its connections are stuck: it is not drained
 }
@@ -45,6 +45,7 @@ type slot struct {
 	proven uint64 // the last release of which a worker stayed up here
 
 	serving atomic.Pointer[process] // ready, and nobody has told it to end
+	runs    atomic.Pointer[Spec]    // what the worker was, or is to be, started with
 
 	mu     sync.Mutex
 	status Status
@@ -60,6 +61,7 @@ type procs struct {
 	pending  *Spec    // starts when cur has ended (stop-first)
 	stopping bool
 	renewing *renewal    // why next is started, if nobody asked for it
+	over     *process    // ended by itself, and is not to be started again; its successor may yet come up
 	leftover []*process  // adopted, to be retired
 	deadline *time.Timer // of the start in progress
 	retry    *time.Timer // of the back-off
@@ -173,7 +175,8 @@ func (p *procs) heading() uint64 {
 // begin starts the slot's worker with no older one beside it.
 func (s *slot) begin(spec Spec) {
 	s.procs.retry.Stop()
-	s.procs.spec, s.procs.begun = spec, true
+	s.procs.spec, s.procs.begun, s.procs.over = spec, true, nil
+	s.runs.Store(&spec)
 	if s.spare(spec) {
 		return
 	}
@@ -231,7 +234,7 @@ func (s *slot) onDeadline() {
 	if p == nil || p.ready {
 		return
 	}
-	p.output.Note(fmt.Sprintf("meshnode: not ready after %s: %s", p.spec.Times.Listen, p.awaited()))
+	p.remark(fmt.Sprintf("meshnode: not ready after %s: %s", p.spec.Times.Listen, p.awaited()))
 	p.kill()
 }
 
@@ -268,6 +271,7 @@ func (s *slot) abandonNext() {
 		s.procs.deadline.Stop()
 		s.unprove(p)
 		p.kill()
+		s.proveAgain()
 	}
 }
 

@@ -90,6 +90,7 @@ type Restart struct {
 	Watch         []string      // Watch are the paths whose change replaces the workers.
 	IgnoreWatch   []string
 	WatchDelay    time.Duration
+	Alone         bool // Alone: two workers of a slot cannot run at once; a replacement starts after the end of the old one.
 }
 
 // Health is how a worker is told to be well.

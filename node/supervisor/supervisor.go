@@ -177,3 +177,10 @@ func (s *Supervisor) Close(ctx context.Context) {
 		<-done
 	}
 }
+
+// known reports whether the app has a slot here.
+func (s *Supervisor) known(app string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.slots[app]) > 0
+}

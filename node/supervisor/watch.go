@@ -26,7 +26,10 @@ func (p *process) watch(s *slot) {
 		side.Go(func() { p.converse(s, dead) })
 	}
 	switch {
-	case p.spec.WaitReady || p.record().Ready:
+	case p.record().Ready:
+	case p.record().Up: // it said so to a former run of the node, and will not again
+		side.Go(p.setReady)
+	case p.spec.WaitReady:
 	case p.Channel == nil && p.Addr != "":
 		side.Go(func() { probe(p.Addr, p.socket, dead, p.setReady) })
 	case p.Channel == nil:
@@ -181,6 +184,9 @@ type life struct {
 // ask tells the worker to end: with all that it started, unless that is its own affair.
 func (p *process) ask() {
 	p.note(func(r *record) { r.Asked = true })
+	p.life.mu.Lock()
+	p.life.asked = true
+	p.life.mu.Unlock()
 	if p.spec.Account.StopMessage && p.Channel != nil && p.Channel.Send(json.RawMessage(`"shutdown"`)) == nil {
 		return
 	}
@@ -189,7 +195,6 @@ func (p *process) ask() {
 	if p.life.reaped {
 		return
 	}
-	p.life.asked = true
 	_ = syscall.Kill(p.reach(), stopSignal(p.spec.Account.StopSignal))
 }
 
@@ -280,8 +285,8 @@ func (p *process) unroute() bool {
 	return was
 }
 
-// stepOut takes an ill worker out of the routing, and back in when it is well again.
-func (p *process) stepOut(out bool) {
+// stepOut takes an ill worker out of the routing, and back in when it is well again. It reports whether that is a change.
+func (p *process) stepOut(out bool) bool {
 	p.place.mu.Lock()
 	defer p.place.mu.Unlock()
 	switch {
@@ -289,15 +294,19 @@ func (p *process) stepOut(out bool) {
 	case out && p.place.inside:
 		p.place.inside, p.place.outside = false, true
 		p.place.router.Unroute(p.Worker)
+		return true
 	case !out && p.place.outside:
 		p.place.inside, p.place.outside = true, false
 		p.place.router.Route(p.Worker)
+		return true
 	}
+	return false
 }
 
 // setReady takes in that the worker is up. Where the app has a health check, that has to pass first.
 func (p *process) setReady() {
 	p.readied.Do(func() {
+		p.note(func(r *record) { r.Up = true })
 		if p.spec.Health.Path == "" {
 			p.reportReady()
 			return

@@ -240,8 +240,12 @@ func (f *Family) Disconnect() error { return f.each((*Channel).Disconnect) }
 // Ping asks all for a sign of life; see Channel.Ping.
 func (f *Family) Ping() error { return f.each((*Channel).Ping) }
 
-// Send gives the app a message; see Channel.Send. Processes that do not listen and were not started by us do not get it.
+// Send gives the app a message; see Channel.Send. Processes that do not listen and were not started by us do not get it; where that are all,
+// the error is ErrClosed.
 func (f *Family) Send(raw json.RawMessage) error {
+	if len(f.all()) == 0 {
+		return ErrClosed
+	}
 	return f.each(func(ch *Channel) error { return ch.Send(raw) })
 }
 
