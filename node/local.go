@@ -168,6 +168,12 @@ func (n *Node) localWarnings(l api.LocalStatus) []api.Warning {
 			out = append(out, api.Warning{App: x.App, What: fmt.Sprintf("%s: %s is not open on %s: %s", x.App, x.Addr, x.Node, x.Error), Remedy: remedy})
 		}
 	}
+	for _, s := range n.sup.Status() {
+		if s.Ill != "" {
+			out = append(out, api.Warning{App: s.App, What: fmt.Sprintf("%s/%d on %s gets no connections: %s", s.App, s.Slot, n.s.Node, s.Ill),
+				Remedy: "it is replaced by itself if that lasts; see: meshnode logs " + s.App})
+		}
+	}
 	out = append(out, n.uncaughtWarnings()...)
 	if f := n.store.Status().Fault; f != nil {
 		out = append(out, api.Warning{What: fmt.Sprintf("%s does not follow the configuration: %v", n.s.Node, f), Remedy: "use the same release of meshnode on all servers"})

@@ -11,18 +11,26 @@ import (
 // reportEvery is how often this node's load record is made anew; gossip and the peer streams send the latest.
 const reportEvery = 50 * time.Millisecond
 
+// reportAlone is how often where there is no peer to hear it.
+const reportAlone = 500 * time.Millisecond
+
 // apertureDecay is what remains of the accepted work after one report: half of it after 1.7 s.
 const apertureDecay = 0.98
 
 // keepReporting makes the load record of this node until the context ends.
 func (n *Node) keepReporting(ctx context.Context) {
-	t := time.NewTicker(reportEvery)
+	t := time.NewTimer(reportEvery)
 	defer t.Stop()
 	wide := 0.0
 	for {
 		// Wider at once, narrower slowly, so that the streams to peers do not come and go with every burst.
 		wide = max(n.report(), wide*apertureDecay)
 		n.mesh.Widen(wide)
+		every := reportEvery
+		if len(n.members()) < 2 {
+			every = reportAlone
+		}
+		t.Reset(every)
 		select {
 		case <-t.C:
 		case <-n.view.reports:

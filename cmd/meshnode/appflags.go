@@ -49,6 +49,19 @@ func (s secondsFlag) Set(v string) error {
 	return err
 }
 
+// orNeverFlag is a time of which nothing means never, as spec has it: negative.
+type orNeverFlag struct{ to *float64 }
+
+func (s orNeverFlag) String() string { return "" }
+
+func (s orNeverFlag) Set(v string) error {
+	seconds, err := appfile.Seconds(v)
+	if *s.to = seconds; seconds == 0 {
+		*s.to = -1
+	}
+	return err
+}
+
 // timeFlag is a time limit as Go has it.
 type timeFlag struct{ to *time.Duration }
 
@@ -85,6 +98,7 @@ func declareApp(fs *flag.FlagSet) *appFlags {
 	fs.StringVar(&f.run.nodeArgs, "interpreter-args", "", sameAs+"node-args")
 	fs.Var(wordFlag[spec.Order]{&f.base.Order}, "order", "`order` how workers are replaced: start-first or stop-first (default start-first)")
 	fs.BoolVar(&f.base.WaitReady, "wait-ready", false, "a worker is ready only when it says so: process.send('ready') or READY=1")
+	fs.Var(orNeverFlag{&f.base.Timeouts.Watch}, "watch-time", "`time` how long a worker of a new release must stay up before it takes its place (default 1s, 0 for not at all)")
 	fs.Var(secondsFlag{&f.base.Timeouts.Listen}, "listen-timeout", "`time` how long a worker may take to get ready (default 30s)")
 	fs.Var(secondsFlag{&f.base.Timeouts.Drain}, "drain-timeout", "`time` how long open connections may take before a worker is stopped (default 30s)")
 	fs.Var(secondsFlag{&f.base.Timeouts.Kill}, "kill-timeout", "`time` how long a worker may take to end before it is killed (default 10s)")

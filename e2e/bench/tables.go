@@ -127,10 +127,10 @@ func comparedHead() []string { return []string{"median", "PM2", "meshnode", "mes
 func timingTable(results []result) string {
 	var rows [][]string
 	for _, name := range names(results, "timing") {
-		n := strings.TrimSuffix(strings.TrimPrefix(name, "start and reload of "), " workers")
+		n, how, _ := strings.Cut(strings.TrimPrefix(name, "start and reload of "), " workers")
 		for _, v := range []string{"start", "reload"} {
-			rows = append(rows, compared(results, name, v+"_answering_s", fmt.Sprintf("%s of %s workers until all new ones answer, s", v, n), "%.2f"),
-				compared(results, name, v+"_command_s", fmt.Sprintf("%s of %s workers, the command, s", v, n), "%.2f"))
+			rows = append(rows, compared(results, name, v+"_answering_s", fmt.Sprintf("%s of %s workers%s until all new ones answer, s", v, n, how), "%.2f"),
+				compared(results, name, v+"_command_s", fmt.Sprintf("%s of %s workers%s, the command, s", v, n, how), "%.2f"))
 		}
 	}
 	return table("Time of starts and reloads", comparedHead(), rows)

@@ -95,6 +95,9 @@ func (s *slot) promote(p *process, unproven bool) {
 			st.Refused, st.Error, st.Tail = 0, "", nil
 		}
 	})
+	if restarts := s.snapshot().Restarts; renewed != nil {
+		p.note(func(r *record) { r.Restarts = restarts })
+	}
 }
 
 func (s *slot) onExit(p *process) {
