@@ -216,27 +216,27 @@ func (t *tailing) follow(ctx context.Context) error {
 // source reads the lines of one node.
 type source func(ctx context.Context, q api.LogQuery, emit func(api.LogLine) error) error
 
-// TendLogs implements api.Logs.
-func (b logsBackend) TendLogs(ctx context.Context, order, app string) ([]api.LogAnswer, error) {
-	if err := (clusterBackend{b.n}).known(app); err != nil {
+// Tend implements api.Logs.
+func (b logsBackend) Tend(ctx context.Context, o api.Order) ([]api.OrderAnswer, error) {
+	if err := (clusterBackend{b.n}).known(o.App); err != nil {
 		return nil, err
 	}
 	var mu sync.Mutex
-	var out []api.LogAnswer
+	var out []api.OrderAnswer
 	var wg sync.WaitGroup
 	for name, m := range b.n.members() {
 		if m.Status == mesh.Left {
 			continue
 		}
-		tend := peerBackend{b.n}.TendLocalLogs
+		tend := peerBackend{b.n}.TendLocal
 		if name != b.n.s.Node {
-			tend = b.n.view.clients.get(b.n.mux, name, m.Addr).TendLocalLogs
+			tend = b.n.view.clients.get(b.n.mux, name, m.Addr).TendLocal
 		}
 		wg.Go(func() {
 			ctx, cancel := context.WithTimeout(ctx, pastTime)
 			defer cancel()
-			a := api.LogAnswer{Node: name}
-			if err := tend(ctx, order, app); err != nil {
+			a := api.OrderAnswer{Node: name}
+			if err := tend(ctx, o); err != nil {
 				a.Error = err.Error()
 			}
 			mu.Lock()
@@ -245,7 +245,7 @@ func (b logsBackend) TendLogs(ctx context.Context, order, app string) ([]api.Log
 		})
 	}
 	wg.Wait()
-	slices.SortFunc(out, func(a, b api.LogAnswer) int { return cmp.Compare(a.Node, b.Node) })
+	slices.SortFunc(out, func(a, b api.OrderAnswer) int { return cmp.Compare(a.Node, b.Node) })
 	return out, nil
 }
 

@@ -66,12 +66,23 @@ func (b peerBackend) LocalLogs(ctx context.Context, q api.LogQuery, emit func(ap
 	return b.n.sup.Lines(ctx, want, func(l output.Line) error { return emit(b.n.logLine(l)) })
 }
 
-// TendLocalLogs implements api.Peer.
-func (b peerBackend) TendLocalLogs(_ context.Context, order, app string) error {
-	if order == api.LogFlush {
-		return b.n.sup.FlushLogs(app)
+// TendLocal implements api.Peer.
+func (b peerBackend) TendLocal(_ context.Context, o api.Order) error {
+	switch o.What {
+	case api.OrderFlush:
+		return b.n.sup.FlushLogs(o.App)
+	case api.OrderReopen:
+		return b.n.sup.ReopenLogs(o.App)
+	case api.OrderReset:
+		b.n.sup.ResetRestarts(o.App)
+		return nil
+	case api.OrderSignal:
+		if err := b.n.sup.Signal(o.App, o.Signal); err != nil {
+			return api.Errorf(api.CodeInvalid, "", "%v", err)
+		}
+		return nil
 	}
-	return b.n.sup.ReopenLogs(app)
+	return api.Errorf(api.CodeInvalid, "", "nothing is known of the order %q", o.What)
 }
 
 var _ api.Peer = peerBackend{}

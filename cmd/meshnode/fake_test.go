@@ -164,9 +164,9 @@ func (f *fakeNode) Logs(ctx context.Context, q api.LogQuery, emit func(api.LogLi
 	return nil
 }
 
-func (f *fakeNode) TendLogs(_ context.Context, order, app string) ([]api.LogAnswer, error) {
-	f.note(order, app)
-	return []api.LogAnswer{{Node: "web-1"}, {Node: "web-2", Error: "no answer"}}, f.fail
+func (f *fakeNode) Tend(_ context.Context, o api.Order) ([]api.OrderAnswer, error) {
+	f.note(strings.TrimSpace(o.What+" "+o.Signal), o.App)
+	return []api.OrderAnswer{{Node: "web-1"}, {Node: "web-2", Error: "no answer"}}, f.fail
 }
 
 // terminal is a console of a test, with what it printed.

@@ -152,12 +152,14 @@ func TestLogColours(t *testing.T) {
 	}
 }
 
-func TestTendLogs(t *testing.T) {
+func TestOrders(t *testing.T) {
 	f := &fakeNode{}
 	term := online(t, f)
 	term.expect(t, "flush api", exitFailed, "web-1: log files are emptied\n", "meshnode: web-2: no answer\n")
 	term.expect(t, "reopen-logs", exitFailed, "web-1: log files are opened anew\n", "meshnode: web-2: no answer\n")
-	if d := cmp.Diff([]string{"flush api", "reopen "}, f.asked); d != "" {
+	term.expect(t, "sendSignal USR2 api", exitFailed, "web-1: SIGUSR2 is sent\n", "meshnode: web-2: no answer\n")
+	term.expect(t, "reset all", exitFailed, "web-1: restarts are counted from 0\n", "meshnode: web-2: no answer\n")
+	if d := cmp.Diff([]string{"flush api", "reopen ", "signal SIGUSR2 api", "reset "}, f.asked); d != "" {
 		t.Error(d)
 	}
 }

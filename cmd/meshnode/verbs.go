@@ -37,7 +37,7 @@ type input struct {
 func verbs() []verb {
 	return []verb{
 		runVerb(), startVerb(), listVerb(), statusVerb(), describeVerb(), logsVerb(), flushVerb(), reloadLogsVerb(), reloadVerb(), restartVerb(),
-		releasesVerb(), rollbackVerb(), scaleVerb(), stopVerb(), deleteVerb(), envVerb(), pidVerb(),
+		releasesVerb(), rollbackVerb(), scaleVerb(), stopVerb(), deleteVerb(), envVerb(), pidVerb(), signalVerb(), resetVerb(),
 		initVerb(), validateVerb(), planVerb(), applyVerb(), startupVerb(), unstartupVerb(), membersVerb(), leaveVerb(), upgradeVerb(),
 		keygenVerb(), versionVerb(), helpVerb(), killVerb(), jlistVerb(), saveVerb(), resurrectVerb(),
 	}

@@ -50,7 +50,7 @@ func TestOperatorRoutes(t *testing.T) {
 		{"scale api +1", changed, func() (any, error) { return client.Scale(ctx, "api", "+1") }},
 		{"releases api", []Release{{Release: 3, State: ReleaseServing, Changed: []string{}}}, func() (any, error) { return client.Releases(ctx, "api") }},
 		{Change{App: "api", Release: 2}, changed, func() (any, error) { return client.Rollback(ctx, "api", 2) }},
-		{"flush api", []LogAnswer{{Node: "a", Error: "disk"}}, func() (any, error) { return client.TendLogs(ctx, LogFlush, "api") }},
+		{"flush api ", []OrderAnswer{{Node: "a", Error: "disk"}}, func() (any, error) { return client.Tend(ctx, Order{What: OrderFlush, App: "api"}) }},
 		{"leave", nil, func() (any, error) { return nil, client.Leave(ctx) }},
 	} {
 		got, err := c.call()
@@ -86,8 +86,8 @@ func TestPeerRoutes(t *testing.T) {
 		t.Errorf("local status: %v\n%s", err, d)
 	}
 	asked(t, f)
-	if err := client.TendLocalLogs(ctx, LogReopen, ""); err != nil || asked(t, f) != "reopen " {
-		t.Errorf("reopen: %v", err)
+	if err := client.TendLocal(ctx, Order{What: OrderSignal, Signal: "SIGHUP"}); err != nil || asked(t, f) != "signal  SIGHUP" {
+		t.Errorf("signal: %v", err)
 	}
 	// A newer node may say more than this one understands.
 	if code, body := raw(t, path, "POST", "/peer/v1/hello", `{"node":"a","later":true}`); code != 200 || asked(t, f) != (Hello{Node: "a"}) {
@@ -181,7 +181,7 @@ func TestRefusedRequests(t *testing.T) {
 		{"negative lines", "GET", "/v1/logs?lines=-1", "", 400, "not between"},
 		{"bad pattern", "GET", "/v1/logs?grep=(", "", 400, "no regular expression"},
 		{"bad since", "GET", "/v1/logs?since=never", "", 400, "not understood"},
-		{"bad order", "POST", "/v1/logs/burn", "", 400, "nothing is known of"},
+		{"bad order", "POST", "/v1/orders/burn", "", 400, "nothing is known of"},
 		{"bad stream", "GET", "/v1/logs?stream=both", "", 400, "there is no stream"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -38,13 +38,13 @@ type Apps interface {
 	Scale(ctx context.Context, name, workers string) (Change, error)
 }
 
-// Logs reads the output of workers over the whole cluster.
+// Logs reads the output of workers over the whole cluster, and tends to them.
 type Logs interface {
 	// Logs calls emit for every line, one call at a time, the oldest first. It returns emit's error as it is, and when
 	// ctx ends.
 	Logs(ctx context.Context, query LogQuery, emit func(LogLine) error) error
-	// TendLogs carries out LogFlush or LogReopen for an app, for all when app is empty, on every node.
-	TendLogs(ctx context.Context, order, app string) ([]LogAnswer, error)
+	// Tend carries out an order on every node.
+	Tend(ctx context.Context, o Order) ([]OrderAnswer, error)
 }
 
 // Peer answers other nodes.
@@ -57,8 +57,8 @@ type Peer interface {
 	LocalStatus(ctx context.Context) (LocalStatus, error)
 	// LocalLogs is Logs for this node's own workers. Where it follows, a KindNow stands between the past and what comes.
 	LocalLogs(ctx context.Context, query LogQuery, emit func(LogLine) error) error
-	// TendLocalLogs is TendLogs for this node.
-	TendLocalLogs(ctx context.Context, order, app string) error
+	// TendLocal is Tend for this node.
+	TendLocal(ctx context.Context, o Order) error
 }
 
 // Upgrades replaces the node's own binary.

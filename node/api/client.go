@@ -112,11 +112,6 @@ func (c *Client) UpgradeOutcome(ctx context.Context) (Upgrade, error) {
 	return get[Upgrade](ctx, c, "/v1/upgrade", nil)
 }
 
-// TendLogs carries out LogFlush or LogReopen for an app, for all when app is empty, on every node.
-func (c *Client) TendLogs(ctx context.Context, order, app string) ([]LogAnswer, error) {
-	return post[[]LogAnswer](ctx, c, "/v1/logs/"+url.PathEscape(order)+"?"+url.Values{"app": {app}}.Encode(), nil)
-}
-
 func appPath(app string) string { return "/v1/apps/" + url.PathEscape(app) }
 
 func get[T any](ctx context.Context, c *Client, path string, query url.Values) (T, error) {

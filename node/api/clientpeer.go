@@ -3,7 +3,6 @@ package api
 import (
 	"context"
 	"net/http"
-	"net/url"
 )
 
 // Hello greets the peer and returns who it is.
@@ -27,9 +26,4 @@ func (c *Client) LocalStatus(ctx context.Context) (LocalStatus, error) {
 // LocalLogs is Logs for the peer's own workers.
 func (c *Client) LocalLogs(ctx context.Context, query LogQuery, emit func(LogLine) error) error {
 	return c.lines(ctx, "/peer/v1/logs", query, emit)
-}
-
-// TendLocalLogs carries out LogFlush or LogReopen on the peer.
-func (c *Client) TendLocalLogs(ctx context.Context, order, app string) error {
-	return c.call(ctx, http.MethodPost, "/peer/v1/logs/"+url.PathEscape(order)+"?"+url.Values{"app": {app}}.Encode(), nil, nil)
 }

@@ -99,12 +99,12 @@ func (f *fake) LocalLogs(ctx context.Context, q LogQuery, emit func(LogLine) err
 	return f.Logs(ctx, q, emit)
 }
 
-func (f *fake) TendLogs(ctx context.Context, order, app string) ([]LogAnswer, error) {
-	return []LogAnswer{{Node: "a", Error: "disk"}}, f.note(ctx, order+" "+app)
+func (f *fake) Tend(ctx context.Context, o Order) ([]OrderAnswer, error) {
+	return []OrderAnswer{{Node: "a", Error: "disk"}}, f.TendLocal(ctx, o)
 }
 
-func (f *fake) TendLocalLogs(ctx context.Context, order, app string) error {
-	return f.note(ctx, order+" "+app)
+func (f *fake) TendLocal(ctx context.Context, o Order) error {
+	return f.note(ctx, o.What+" "+o.App+" "+o.Signal)
 }
 
 func (f *fake) Hello(ctx context.Context, from Hello) (Hello, error) {

@@ -124,18 +124,6 @@ const (
 	KindNow         = "now"         // between nodes: the node's past ends here
 )
 
-// LogAnswer is what became of an order about log files on one node.
-type LogAnswer struct {
-	Node  string `json:"node"`
-	Error string `json:"error"` // empty = done
-}
-
-// Orders about log files.
-const (
-	LogFlush  = "flush"  // empty them
-	LogReopen = "reopen" // close them and open them by their names
-)
-
 // Streams of LogLine and LogQuery.
 const (
 	StreamOut = "out"

@@ -58,12 +58,12 @@ func (s *Server) operatorRoutes(mux *http.ServeMux, o Options) {
 	s.changeRoutes(mux, o.Apps)
 	s.releaseRoutes(mux, o.Releases)
 	s.stream(mux, "GET /v1/logs", o.Logs.Logs)
-	s.handle(mux, "POST /v1/logs/{order}", func(ctx context.Context, c call) (any, error) {
-		order, err := logOrder(c)
+	s.handle(mux, "POST /v1/orders/{order}", func(ctx context.Context, c call) (any, error) {
+		order, err := orderOf(c)
 		if err != nil {
 			return nil, err
 		}
-		answers, err := o.Logs.TendLogs(ctx, order, c.URL.Query().Get("app"))
+		answers, err := o.Logs.Tend(ctx, order)
 		return filled(answers), err
 	})
 }
@@ -96,15 +96,6 @@ func (s *Server) changeRoutes(mux *http.ServeMux, apps Apps) {
 	s.handle(mux, "DELETE /v1/apps/{app}", named(func(ctx context.Context, app string, _ call) (any, error) {
 		return apps.Delete(ctx, app)
 	}))
-}
-
-// logOrder is the order about log files that a request names.
-func logOrder(c call) (string, error) {
-	order := c.PathValue("order")
-	if order != LogFlush && order != LogReopen {
-		return "", Errorf(CodeInvalid, sameVersion, "nothing is known of %q for logs", order)
-	}
-	return order, nil
 }
 
 // named gives a route the app of its path. "all" is refused here, so that no backend meets it.

@@ -31,11 +31,11 @@ func (s *Server) peerRoutes(mux *http.ServeMux, peer Peer) {
 		return peer.LocalStatus(ctx)
 	})
 	s.stream(mux, "GET /peer/v1/logs", peer.LocalLogs)
-	s.handle(mux, "POST /peer/v1/logs/{order}", func(ctx context.Context, c call) (any, error) {
-		order, err := logOrder(c)
+	s.handle(mux, "POST /peer/v1/orders/{order}", func(ctx context.Context, c call) (any, error) {
+		order, err := orderOf(c)
 		if err != nil {
 			return nil, err
 		}
-		return nil, peer.TendLocalLogs(ctx, order, c.URL.Query().Get("app"))
+		return nil, peer.TendLocal(ctx, order)
 	})
 }

@@ -345,3 +345,29 @@ func TestReleaseTakenBackInMidStart(t *testing.T) {
 		t.Errorf("status %+v", st)
 	}
 }
+
+// A signal reaches every worker once, and restarts can be counted anew.
+func TestSignalAndReset(t *testing.T) {
+	b := newBench(t)
+	s := b.spec(1, "ready wait")
+	s.Command = []string{"sh", "-c", `trap 'echo got it' USR2; ` + helperVariable + `=ready "$HELPER"; while :; do sleep 0.02; done`}
+	f := b.follow()
+	b.start(s, StartFirst)
+	st := b.ready(1)
+	if err := b.sup.Signal("app", "SIGUSR2"); err != nil {
+		t.Fatal(err)
+	}
+	line(t, f, "got it")
+	if err := b.sup.Signal("other", "SIGUSR2"); err != nil {
+		t.Errorf("an app that is not here: %v", err)
+	}
+	if err := b.sup.Signal("app", "SIGNONE"); err == nil {
+		t.Error("no such signal, and no error")
+	}
+	if err := syscall.Kill(st.PID, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	b.until("a restart", func(st Status) bool { return st.Restarts == 1 && st.State == StateReady })
+	b.sup.ResetRestarts("app")
+	b.until("the count", func(st Status) bool { return st.Restarts == 0 })
+}
