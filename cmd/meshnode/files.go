@@ -44,9 +44,7 @@ func (f *fileFlags) load(ctx context.Context, c *console, word string) ([]spec.A
 	if word != "-" {
 		o.Path = c.path(word)
 	}
-	for _, name := range strings.FieldsFunc(f.only, func(r rune) bool { return r == ',' || r == ' ' }) {
-		o.Only = append(o.Only, name)
-	}
+	o.Only = strings.FieldsFunc(f.only, func(r rune) bool { return r == ',' || r == ' ' })
 	apps, warnings, err := appfile.Load(ctx, o)
 	if err != nil {
 		return nil, err

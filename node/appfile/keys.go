@@ -166,7 +166,11 @@ func restartKeys() []key {
 
 // Cron reports why a pattern says no times: five fields, six with seconds first, or a word like @daily.
 func Cron(pattern string) error {
-	_, err := cron.NewParser(cron.SecondOptional | cron.Minute | cron.Hour | cron.Dom | cron.Month | cron.Dow | cron.Descriptor).Parse(pattern)
+	parser, err := cron.TryNewParser(cron.SecondOptional | cron.Minute | cron.Hour | cron.Dom | cron.Month | cron.Dow | cron.Descriptor)
+	if err != nil {
+		return err
+	}
+	_, err = parser.Parse(pattern)
 	return err
 }
 

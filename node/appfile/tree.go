@@ -66,17 +66,6 @@ func (v *value) add(e entry, seen map[string]int) error {
 	return nil
 }
 
-// set is add for a key that may be there, which it replaces.
-func (v *value) set(e entry) {
-	for i := range v.keys {
-		if v.keys[i].key == e.key {
-			v.keys[i] = e
-			return
-		}
-	}
-	v.keys = append(v.keys, e)
-}
-
 // syntaxError is a place where a file is not what its format wants.
 type syntaxError struct {
 	line int
