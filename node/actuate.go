@@ -66,6 +66,14 @@ func orderOf(app spec.App, slot int, all []supervisor.Status) supervisor.Order {
 
 // workersOf is how many workers of an app this node should have.
 func (n *Node) workersOf(app spec.App) int {
+	if n.s.NoWorkers {
+		return 0
+	}
+	return n.workersElsewhere(app)
+}
+
+// workersElsewhere is how many workers of an app a node like this one has if it runs any.
+func (n *Node) workersElsewhere(app spec.App) int {
 	if app.Workers == 0 {
 		return n.who.cores
 	}

@@ -247,7 +247,7 @@ func (b appsBackend) Delete(ctx context.Context, name string) (api.Change, error
 // Scale implements api.Apps.
 func (b appsBackend) Scale(ctx context.Context, name, workers string) (api.Change, error) {
 	return b.update(ctx, name, func(a *spec.App) (bool, error) {
-		k, err := scaled(b.n.workersOf(*a), workers)
+		k, err := scaled(b.n.workersElsewhere(*a), workers)
 		a.Workers = k
 		return false, err
 	})

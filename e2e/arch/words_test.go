@@ -204,7 +204,7 @@ func checkDrawers(h *house) []string {
 }
 
 // top is what may lie at the top of the house.
-var top = strings.Fields("cmd node mesh balancer store deploy e2e go.mod go.sum README.md .ci Makefile CHANGELOG.md .gitignore .golangci.yml LICENSE")
+var top = strings.Fields("cmd node mesh balancer store deploy e2e go.mod go.sum README.md .ci Makefile CHANGELOG.md .git .gitignore .golangci.yml LICENSE")
 
 func checkTopLevel(h *house) []string {
 	var out []string

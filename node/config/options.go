@@ -36,6 +36,7 @@ func options() []option {
 		{name: "http", usage: "`addr` address of /metrics and health, or off (default 127.0.0.1:7947)", set: text(func(s *Settings) *string { return &s.HTTP })},
 		{name: "app-bind", usage: "`ip` address client ports open on where an app names none (default all)", set: text(func(s *Settings) *string { return &s.AppBind })},
 		{name: "no-preload", usage: "load nothing of meshnode into Node.js workers", flag: true, set: yesNo(func(s *Settings) *bool { return &s.NoPreload })},
+		{name: "no-workers", usage: "run no workers on this server; it takes connections and passes all on", flag: true, set: yesNo(func(s *Settings) *bool { return &s.NoWorkers })},
 		{name: "log-level", usage: "`level` trace, debug, info, warn or error (default info)", set: text(func(s *Settings) *string { return &s.LogLevel })},
 		{name: "log-json", usage: "log as JSON lines", flag: true, set: yesNo(func(s *Settings) *bool { return &s.LogJSON })},
 		{name: "config", usage: "`file` settings file, YAML or JSON", set: text(func(s *Settings) *string { return &s.ConfigFile })},

@@ -43,6 +43,7 @@ type Settings struct {
 	AppBind    string            // IP address client ports open on when the app names none; empty = all
 	ConfigFile string            // path of the settings file that was read; empty = none
 	NoPreload  bool              // load nothing of ours into Node.js workers
+	NoWorkers  bool              // run no workers here: only take connections and pass them on
 }
 
 // Defaults returns the settings of a server that is told nothing: environ ("KEY=value" entries, as from os.Environ) is
