@@ -45,6 +45,7 @@ type workerState struct {
 	pending int // of these, offered and not yet taken
 	lastUse uint64
 
+	direct   direct    // what it accepted by itself
 	progress time.Time // when it last took something, or was offered something after having nothing to take
 	moved    bool      // it took something since progress was looked at
 }
@@ -85,7 +86,7 @@ func (l *ledger) setReady(workers []Worker) {
 
 // forget drops a worker that is neither ready nor in use.
 func (l *ledger) forget(w *workerState) {
-	if !w.ready && w.open == 0 {
+	if !w.ready && w.load() == 0 {
 		delete(l.workers, w.ID)
 	}
 }
@@ -100,7 +101,7 @@ func (l *ledger) readyCount() int {
 	return n
 }
 
-// best returns the ready worker that should have the next connection: the one with the fewest open claims, the longest unused first among
+// best returns the ready worker that should have the next connection: the one with the fewest open connections, the longest unused first among
 // equals. It may have its window full; then the connection waits for it rather than pile up where answers come sooner, unless a worker with
 // room has hardly more (one claim). A worker that has its window full and has taken nothing for stallAfter is passed over: it is blocked.
 // stalled tells that one was.
@@ -121,7 +122,7 @@ func (l *ledger) best(tried []string, now time.Time) (best *workerState, stalled
 			free = w
 		}
 	}
-	if free != nil && free.open <= best.open+1 {
+	if free != nil && free.load() <= best.load()+1 {
 		return free, stalled
 	}
 	return best, stalled
@@ -138,11 +139,11 @@ func (w *workerState) stalled(now time.Time) bool {
 	return now.Sub(w.progress) >= stallAfter
 }
 
-// before orders workers by open claims, then by how long they were unused, then by ID: the choice never hangs on the order of a map.
+// before orders workers by open connections, then by how long they were unused, then by ID: the choice never hangs on the order of a map.
 func (w *workerState) before(o *workerState) bool {
 	switch {
-	case w.open != o.open:
-		return w.open < o.open
+	case w.load() != o.load():
+		return w.load() < o.load()
 	case w.lastUse != o.lastUse:
 		return w.lastUse < o.lastUse
 	}
@@ -231,11 +232,14 @@ func (l *ledger) measured() time.Duration {
 	return l.service
 }
 
+// longAfter is the age at which a connection counts as long-lived.
+func (l *ledger) longAfter() time.Duration { return max(longFloor, longFactor*l.measured()) }
+
 // age counts claims as long-lived from when they are much older than the service time. A claim that is pending stays short: it waits behind
 // a busy worker, which says nothing about the connection. Cost: one step for each claim that turns long, once, and for each
 // pending one, of which the windows allow few.
 func (l *ledger) age(now time.Time) {
-	limit := max(longFloor, longFactor*l.measured())
+	limit := l.longAfter()
 	for e := l.young.Front(); e != nil; {
 		c := e.Value.(*claim)
 		if now.Sub(c.since) < limit {

@@ -10,7 +10,7 @@
 //
 // Errors: ErrNoTarget (nobody can serve this app now), ErrBusy (somebody could, and has no room this moment).
 //
-// Read target.go (the nouns), then picker.go (claim and release), claims.go (what is known about the claims), reports.go
-// (what peers say, and how it ages), links.go (which peers can be reached), leastload.go (the decision), balancer.go (all apps
-// together). DESIGN.md has the why.
+// Read target.go (the nouns), then picker.go (claim and release), claims.go (what is known about the claims), direct.go (connections
+// that workers accept by themselves), reports.go (what peers say, and how it ages), links.go (which peers can be reached), leastload.go
+// (the decision), balancer.go (all apps together). DESIGN.md has the why.
 package balancer

@@ -34,14 +34,7 @@ func newPicker(policy Policy, l *links, t *totals) *Picker {
 func (p *Picker) Pick(info PickInfo) (PickResult, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.ledger.age(info.Now)
-	w, stalled := p.ledger.best(info.Tried, info.Now)
-	view := View{Local: w != nil, Idle: w != nil && w.open == 0, Rand: info.Rand, Self: p.selfLoad()}
-	view.Median = p.medianService()
-	if !info.LocalOnly && !view.serveHere() {
-		view.Hop = p.links.hop()
-		view.Peers = p.reachable(info, view.Median)
-	}
+	view, w, stalled := p.view(info)
 	if w == nil && len(view.Peers) == 0 {
 		if stalled {
 			return PickResult{}, ErrBusy
@@ -59,6 +52,20 @@ func (p *Picker) Pick(info PickInfo) (PickResult, error) {
 	p.totals.forwarded.Add(1)
 	p.links.sent(name, info.Now)
 	return p.result(p.ledger.claimPeer(name, p.peers[name], info.Now)), nil
+}
+
+// view is what a decision looks at, and the local worker that would be chosen, if there is one. stalled: one was passed over because it takes
+// nothing. The lock is held.
+func (p *Picker) view(info PickInfo) (v View, w *workerState, stalled bool) {
+	p.ledger.age(info.Now)
+	w, stalled = p.ledger.best(info.Tried, info.Now)
+	v = View{Local: w != nil, Idle: w != nil && w.load() == 0, Rand: info.Rand, Self: p.selfLoad()}
+	v.Median = p.medianService()
+	if !info.LocalOnly && !v.serveHere() {
+		v.Hop = p.links.hop()
+		v.Peers = p.reachable(info, v.Median)
+	}
+	return v, w, stalled
 }
 
 // Claim claims a worker that is known to have a connection already, such as one that was given to it by a former run of the node.
@@ -79,7 +86,7 @@ func (p *Picker) Claim(worker string, now time.Time) PickResult {
 
 func (p *Picker) selfLoad() Load {
 	l := &p.ledger
-	return Load{Ready: l.readyCount(), Open: float64(l.short), Long: float64(l.long), Service: l.measured()}
+	return Load{Ready: l.readyCount(), Open: float64(l.allShort()), Long: float64(l.allLong()), Service: l.measured()}
 }
 
 // reachable lists the peers that could take the connection, with their estimated load, by name. When none is heard at all, it is more likely
@@ -181,7 +188,7 @@ func (p *Picker) Forget(peer string) {
 func (p *Picker) clusterMean() float64 {
 	sum, n := 0.0, 0.0
 	if ready := p.ledger.readyCount(); ready > 0 {
-		sum, n = float64(p.ledger.short)/float64(ready), 1
+		sum, n = float64(p.ledger.allShort())/float64(ready), 1
 	}
 	for _, name := range p.names {
 		if r := p.peers[name]; r.seeded {
@@ -214,7 +221,7 @@ func (p *Picker) Local(now time.Time) Report {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.ledger.age(now)
-	return Report{Ready: p.ledger.readyCount(), Outstanding: p.ledger.short, Long: p.ledger.long, Service: p.ledger.measured()}
+	return Report{Ready: p.ledger.readyCount(), Outstanding: p.ledger.allShort(), Long: p.ledger.allLong(), Service: p.ledger.measured()}
 }
 
 // Accepted is the work that this node has accepted: its open short connections, those that peers serve included, per worker of its own
@@ -222,19 +229,19 @@ func (p *Picker) Local(now time.Time) Report {
 func (p *Picker) Accepted() float64 {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	work := p.ledger.short
+	work := p.ledger.allShort()
 	for _, r := range p.peers {
 		work += max(r.own, 0)
 	}
 	return float64(work) / float64(max(p.ledger.readyCount(), 1))
 }
 
-// Open returns the number of claims open on one worker (count).
+// Open returns the number of connections open on one worker, those that it accepted by itself included (count).
 func (p *Picker) Open(worker string) int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if w := p.ledger.workers[worker]; w != nil {
-		return w.open
+		return w.load()
 	}
 	return 0
 }

@@ -1,0 +1,93 @@
+package balancer
+
+import "testing"
+
+func TestDirectConnectionsCount(t *testing.T) {
+	r := newRig(t, Worker{ID: "a"}, Worker{ID: "b"})
+	r.p.SetDirect("a", Direct{Open: 2, Taken: 10}, r.n)
+	r.p.SetDirect("nobody", Direct{Open: 2, Taken: 10}, r.n)
+	first := r.must(PickInfo{}, "b")
+	r.must(PickInfo{}, "b")
+	r.must(PickInfo{}, "a") // equal now, and the longest unused
+	if got := r.p.Open("a"); got != 3 {
+		t.Errorf("%d open on a, want 2 of its own and one claim", got)
+	}
+	if got := r.p.Local(r.n); got.Outstanding != 3 || got.Long != 2 {
+		t.Errorf("reported %+v; the two may be of any age and were not seen to begin", got)
+	}
+	changed := r.p.Changed()
+	r.p.SetDirect("a", Direct{Open: 0, Taken: 10}, r.n)
+	select {
+	case <-changed:
+	default:
+		t.Error("who waits for a drain is not told")
+	}
+	first.Done(DoneInfo{Now: r.n})
+	r.p.SetWorkers([]Worker{{ID: "b"}})
+	if r.p.Ready("a") || !r.p.Ready("b") {
+		t.Error("a left, b stayed")
+	}
+}
+
+// TestDirectAge tells a busy worker from one whose clients idle.
+func TestDirectAge(t *testing.T) {
+	r := newRig(t, Worker{ID: "a"})
+	report := func(open, taken int) Report {
+		r.n = r.n.Add(50 * ms)
+		r.p.SetDirect("a", Direct{Open: open, Taken: uint64(taken)}, r.n)
+		return r.p.Local(r.n)
+	}
+	report(0, 0)
+	if got := report(64, 64); got.Outstanding != 64 || got.Long != 0 {
+		t.Errorf("just accepted: %+v", got)
+	}
+	report(64, 64)
+	report(64, 64)
+	if got := report(64, 64); got.Outstanding != 0 || got.Long != 64 {
+		t.Errorf("kept alive: %+v", got)
+	}
+	for i := range 100 { // a hundred a second, 4 of them open at any time
+		report(68, 64+5*(i+1))
+	}
+	if got := r.p.Local(r.n); got.Outstanding != 10 || got.Long != 58 || got.Service != 0 {
+		t.Errorf("a hundred a second: %+v, want at most the 10 of the last 100 ms counted as short", got)
+	}
+	r.p.SetDirect("a", Direct{Open: 68, Taken: 600, Timed: 5, Spent: 20 * ms}, r.n)
+	if got := r.p.Local(r.n); got.Service != 4*ms {
+		t.Errorf("five took 4 ms each: %+v", got)
+	}
+}
+
+func TestStays(t *testing.T) {
+	r := newRig(t)
+	if r.p.Stays(r.n) {
+		t.Error("nobody is here")
+	}
+	r.p.SetWorkers([]Worker{{ID: "a"}})
+	if !r.p.Stays(r.n) {
+		t.Error("alone")
+	}
+	r.peer("x")
+	r.peer("y")
+	if !r.p.Stays(r.n) {
+		t.Error("an idle worker")
+	}
+	for i := range 10 {
+		r.p.SetDirect("a", Direct{Open: 10 * i, Taken: uint64(10 * i)}, r.n)
+		r.n = r.n.Add(10 * ms)
+	}
+	if r.p.Stays(r.n) {
+		t.Error("90 here, none on the peers")
+	}
+	r.p.SetReport("x", Report{Ready: 1, Outstanding: 200}, r.n)
+	if r.p.Stays(r.n) {
+		t.Error("one peer is idle still")
+	}
+	r.p.SetReport("y", Report{Ready: 1, Outstanding: 200}, r.n)
+	if !r.p.Stays(r.n) {
+		t.Error("both peers are worse")
+	}
+	if c := r.b.Counts(); c.Taken != 0 {
+		t.Errorf("asking claimed: %+v", c)
+	}
+}
