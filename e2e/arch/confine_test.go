@@ -26,7 +26,7 @@ var confinedImports = []confined{
 	{[]string{successor + "...", armonProm, "github.com/prometheus..."}, []string{"node/telemetry"}, false, "one room configures metrics"},
 	{[]string{"go.yaml.in..."}, []string{"node/config", "node/appfile"}, false, "the settings file and app files; nobody else reads what people write"},
 	{[]string{"github.com/gofrs/flock", "github.com/hashicorp/go-sockaddr"}, []string{"node"}, false, "the data folder and the advertised address are decided once"},
-	{[]string{"crypto/tls", "crypto/x509", "crypto/ecdsa", "crypto/ed25519", "crypto/hkdf"}, []string{"mesh/mux"}, true, "one room holds keys and certificates"},
+	{[]string{"crypto/tls", "crypto/x509", "crypto/ecdsa", "crypto/ed25519", "crypto/hkdf"}, []string{"mesh/mux", "e2e/bench/front"}, true, "one room holds keys and certificates; the benchmark makes some for HAProxy"},
 	{[]string{"net/http"}, []string{"node/api", "node/telemetry", "node/supervisor", "e2e/..."}, true, "the control API, the metrics and health checks; apps' traffic is never parsed"},
 	{[]string{"expvar", "net/http/pprof"}, nil, false, "they open the process through a global handler"},
 	{[]string{"log", "log/slog"}, []string{"mesh"}, true, "memberlist writes to the standard library's logger; all else goes through the logger that is handed in"},

@@ -169,8 +169,12 @@ var table = map[string][]uses{
 		{sysUnix, "makes hosts of network namespaces"},
 	},
 	"e2e/bench": {
-		{"e2e/bench/contender", "what is compared"},
+		{"e2e/bench/contender", "supervisors that are compared"},
+		{"e2e/bench/front", "load balancers that are compared"},
 		{"e2e/bench/load", "the requests"},
+	},
+	"e2e/bench/front": {
+		{"e2e/bench/contender", "finds processes and runs command lines"},
 	},
 	"e2e/bench/contender": nil, // drives meshnode and PM2 through their command lines
 	"e2e/bench/load":      nil, // plain HTTP on plain connections

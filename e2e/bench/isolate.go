@@ -32,6 +32,9 @@ func isolate(ctx context.Context, o options, j job, round int) (result, error) {
 	}
 	defer os.RemoveAll(dir) // the whole scratch folder goes at the end in any case
 	j.Bin, j.Here, j.Dir = o.bin, o.here, dir
+	if j.openLoop() {
+		j.Count = round // another seed in each round, the same for all contenders
+	}
 	raw, err := json.Marshal(j)
 	if err != nil {
 		return result{}, err
@@ -43,6 +46,9 @@ func isolate(ctx context.Context, o options, j job, round int) (result, error) {
 	args := []string{self, jobWord, string(raw)}
 	if os.Geteuid() == 0 {
 		args = []string{"unshare", "--net", "--pid", "--fork", "--mount-proc", "--kill-child", self, initWord, string(raw)}
+		if j.openLoop() {
+			args = append([]string{"chrt", "--rr", "1"}, args...)
+		}
 	}
 	c := exec.CommandContext(ctx, args[0], args[1:]...)
 	c.Dir = dir

@@ -65,6 +65,9 @@ const (
 	pm2      = "pm2"
 	meshnode = "meshnode"
 	alone    = "alone"
+
+	inherited   = "inherited socket"
+	nodeCluster = "node cluster"
 )
 
 // jobMain runs one job and prints its result.
@@ -94,6 +97,9 @@ func (j job) run(ctx context.Context) (r result, err error) {
 	r = result{Job: j, Figures: make(map[string]float64)}
 	if strings.HasPrefix(j.Contender, alone) {
 		return r, runAlone(ctx, j, &r)
+	}
+	if j.isFront() {
+		return r, runFront(ctx, j, &r)
 	}
 	c := j.contender()
 	if r.Version, err = c.Version(ctx); err != nil {
@@ -127,6 +133,10 @@ func (j job) run(ctx context.Context) (r result, err error) {
 		err = runIdle(ctx, j, c, &r)
 	case "restarts", "reloads":
 		err = runRestarts(ctx, j, c, &r)
+	case kindWorkerLost:
+		err = runWorkerLost(ctx, j, c, &r)
+	case kindBurst:
+		err = runBurst(ctx, j, c, &r)
 	case "logs":
 		err = runLogs(ctx, j, c, &r)
 	default:
@@ -144,8 +154,13 @@ func (j job) close(c contender.Contender) error {
 }
 
 func (j job) contender() contender.Contender {
-	if j.Contender == pm2 {
+	switch j.Contender {
+	case pm2:
 		return contender.NewPM2(filepath.Join(j.Here, "node_modules"), j.Dir)
+	case inherited:
+		return contender.NewInherited(appAddr, j.Dir)
+	case nodeCluster:
+		return contender.NewNodeCluster(filepath.Join(j.Here, "apps", "cluster.js"), j.Dir)
 	}
 	return contender.NewMeshnode(j.Bin, j.Dir)
 }

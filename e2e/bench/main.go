@@ -36,6 +36,12 @@ func main() {
 	if len(os.Args) == 3 && os.Args[1] == initWord {
 		os.Exit(initMain(os.Args[2]))
 	}
+	if len(os.Args) == 3 && os.Args[1] == serverWord {
+		os.Exit(serverMain(os.Args[2]))
+	}
+	if len(os.Args) == 4 && os.Args[1] == holderWord {
+		os.Exit(holderMain(os.Args[2], os.Args[3]))
+	}
 	if len(os.Args) == 2 && os.Args[1] == workerWord {
 		os.Exit(workerMain())
 	}
@@ -95,12 +101,14 @@ func planOf(o options, what string) ([]job, error) {
 	switch what {
 	case "", "all":
 		return slices.Concat(scenarioJobs(), timingJobs(), costJobs()), nil
+	case "proxies":
+		return proxyJobs(), nil
 	case "restarts":
 		return restartJobs(o), nil
 	case "logs":
 		return logJobs(o), nil
 	default:
-		return nil, fmt.Errorf("%s: not one of all, restarts, logs", what)
+		return nil, fmt.Errorf("%s: not one of all, proxies, restarts, logs", what)
 	}
 }
 

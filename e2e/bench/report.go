@@ -18,22 +18,24 @@ import (
 
 const head = `# Results of the benchmark
 
-Written by ` + "`make bench`, `make bench-restarts` and `make bench-logs`" + `, each its own part. What is measured, and how: doc.go.
+Written by ` + "`make bench`, `make bench-proxies`, `make bench-restarts` and `make bench-logs`" + `, each its own part. What is measured, and how: doc.go.
 `
 
 // titles are the parts of RESULTS.md, in order.
 func titles() []string {
-	return []string{"Beside PM2", "Many restarts and reloads", "Logs at full speed"}
+	return []string{"Beside PM2", "Beside load balancers", "Many restarts and reloads", "Logs at full speed"}
 }
 
 // write puts the results of a run into RESULTS.md, in place of those of the run before. Results of chosen jobs are only printed.
 func write(ctx context.Context, o options, what string, begun time.Time, results []result) error {
-	i := max(0, slices.Index([]string{"all", "restarts", "logs"}, what))
+	i := max(0, slices.Index([]string{"all", "proxies", "restarts", "logs"}, what))
 	text := aboutRun(ctx, o, begun, results)
 	switch i {
 	case 0:
 		text += scenarioTable(results) + brokenTable(results) + timingTable(results) + costTable(results) + failureList(results)
 	case 1:
+		text += proxyTables(results)
+	case 2:
 		text += restartTable(results)
 	default:
 		text += logTable(results)

@@ -29,7 +29,7 @@ func run(ctx context.Context, limit time.Duration, env []string, name string, ar
 	var exit *exec.ExitError
 	switch {
 	case ctx.Err() != nil:
-		return o, fmt.Errorf("%s %s: not done within %s: %s", name, strings.Join(args, " "), limit, last(o.Output, 600))
+		return o, fmt.Errorf("%s %s: not done within %s: %s", name, strings.Join(args, " "), limit, Last(o.Output, 600))
 	case errors.As(err, &exit):
 		o.Code = exit.ExitCode()
 	case err != nil && !errors.Is(err, exec.ErrWaitDelay):
@@ -38,8 +38,8 @@ func run(ctx context.Context, limit time.Duration, env []string, name string, ar
 	return o, nil
 }
 
-// environ is the environment without settings of either contender, and with some more.
-func environ(more ...string) []string {
+// Environ is the environment without settings of either contender, and with some more.
+func Environ(more ...string) []string {
 	var out []string
 	for _, e := range os.Environ() {
 		if !strings.HasPrefix(e, "MESHNODE_") && !strings.HasPrefix(e, "PM2_") {
@@ -49,8 +49,8 @@ func environ(more ...string) []string {
 	return append(out, more...)
 }
 
-// last returns the end of a text.
-func last(s string, n int) string {
+// Last returns the end of a text.
+func Last(s string, n int) string {
 	s = strings.TrimSpace(s)
 	if len(s) > n {
 		return "..." + s[len(s)-n:]
@@ -60,7 +60,7 @@ func last(s string, n int) string {
 
 // NodeVersion is what Node.js says of itself.
 func NodeVersion(ctx context.Context) string {
-	o, err := run(ctx, 0, environ(), "node", "-v")
+	o, err := run(ctx, 0, Environ(), "node", "-v")
 	if err != nil {
 		return "no Node.js"
 	}

@@ -69,7 +69,7 @@ func (o Outcome) Err(what string) error {
 	if o.Code == 0 {
 		return nil
 	}
-	return fmt.Errorf("%s: exit %d: %s", what, o.Code, last(o.Output, 600))
+	return fmt.Errorf("%s: exit %d: %s", what, o.Code, Last(o.Output, 600))
 }
 
 // Processes are the parts of a contender.

@@ -32,8 +32,8 @@ func (m *Meshnode) Name() string { return "meshnode" }
 
 // Version implements Contender.
 func (m *Meshnode) Version(ctx context.Context) (string, error) {
-	o, err := run(ctx, 0, environ(), m.bin, "version")
-	return last(o.Output, 80), errors.Join(err, o.Err("meshnode version"))
+	o, err := run(ctx, 0, Environ(), m.bin, "version")
+	return Last(o.Output, 80), errors.Join(err, o.Err("meshnode version"))
 }
 
 func (m *Meshnode) data() string { return filepath.Join(m.dir, "data") }
@@ -64,7 +64,7 @@ func (m *Meshnode) launch() error {
 	}
 	defer log.Close() // the node has its own
 	m.cmd = exec.Command(m.bin, "-node", "bench", "-data-dir", m.data(), "-http", "off", "-bind", "127.0.0.1:7946", "-app-bind", "127.0.0.1", "-insecure")
-	m.cmd.Env = environ()
+	m.cmd.Env = Environ()
 	m.cmd.Stdout, m.cmd.Stderr = log, log
 	if err := m.cmd.Start(); err != nil {
 		return fmt.Errorf("start meshnode: %w", err)
@@ -104,7 +104,7 @@ func (m *Meshnode) leads(ctx context.Context) error {
 }
 
 func (m *Meshnode) command(ctx context.Context, limit time.Duration, verb string, args ...string) (Outcome, error) {
-	return run(ctx, limit, environ("MESHNODE_DATA_DIR="+m.data()), m.bin, append([]string{verb}, args...)...)
+	return run(ctx, limit, Environ("MESHNODE_DATA_DIR="+m.data()), m.bin, append([]string{verb}, args...)...)
 }
 
 // has reports whether this meshnode knows a verb.
@@ -184,8 +184,8 @@ func (m *Meshnode) Processes() (Processes, error) {
 	}
 	top := m.cmd.Process.Pid
 	p := Processes{Own: []int{top}}
-	for _, pid := range descendants(top) {
-		if filepath.Base(executable(pid)) == filepath.Base(executable(top)) || executable(pid) == filepath.Join(m.dir, "meshnode.next") {
+	for _, pid := range Descendants(top) {
+		if filepath.Base(Executable(pid)) == filepath.Base(Executable(top)) || Executable(pid) == filepath.Join(m.dir, "meshnode.next") {
 			p.Own = append([]int{pid}, p.Own...)
 		} else {
 			p.Workers = append(p.Workers, pid)

@@ -39,7 +39,7 @@ func (p *PM2) Version(ctx context.Context) (string, error) {
 func (p *PM2) home() string { return filepath.Join(p.dir, "pm2") }
 
 func (p *PM2) command(ctx context.Context, limit time.Duration, args ...string) (Outcome, error) {
-	return run(ctx, limit, environ("PM2_HOME="+p.home(), "PM2_DISABLE_VERSION_CHECK=true", "NO_COLOR=1"), "node", append([]string{p.cli}, args...)...)
+	return run(ctx, limit, Environ("PM2_HOME="+p.home(), "PM2_DISABLE_VERSION_CHECK=true", "NO_COLOR=1"), "node", append([]string{p.cli}, args...)...)
 }
 
 // Open implements Contender.

@@ -69,11 +69,11 @@ func children(parent int) []int {
 	return out
 }
 
-// descendants are the children and theirs.
-func descendants(parent int) []int {
+// Descendants are the children of a process and theirs.
+func Descendants(parent int) []int {
 	var out []int
 	for _, pid := range children(parent) {
-		out = append(append(out, pid), descendants(pid)...)
+		out = append(append(out, pid), Descendants(pid)...)
 	}
 	return out
 }
@@ -110,8 +110,8 @@ func Running(script string) []int {
 	return out
 }
 
-// executable is the file that a process runs.
-func executable(pid int) string {
+// Executable is the file that a process runs.
+func Executable(pid int) string {
 	name, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", pid))
 	if err != nil {
 		return ""

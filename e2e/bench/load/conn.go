@@ -49,16 +49,19 @@ func (c *conn) closed() bool {
 	return gone || err != nil
 }
 
-// exchange sends request n and reads its answer. keep says whether the connection may carry another one.
-func (c *conn) exchange(n int, last bool, deadline time.Time) (keep bool, err error) {
+// exchange sends request n, which names the work if there is any, and reads its answer. keep says whether the connection may carry another one.
+func (c *conn) exchange(n int, work time.Duration, last bool, deadline time.Time) (keep bool, err error) {
 	if err := c.SetDeadline(deadline); err != nil {
 		return false, err
 	}
-	head := "GET /?n=%d HTTP/1.1\r\nHost: bench\r\n\r\n"
-	if last {
-		head = "GET /?n=%d HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n\r\n"
+	path, end := fmt.Sprintf("/?n=%d", n), ""
+	if work > 0 {
+		path += fmt.Sprintf("&us=%d", work.Microseconds())
 	}
-	if _, err := fmt.Fprintf(c, head, n); err != nil {
+	if last {
+		end = "Connection: close\r\n"
+	}
+	if _, err := fmt.Fprintf(c, "GET %s HTTP/1.1\r\nHost: bench\r\n%s\r\n", path, end); err != nil {
 		return false, err
 	}
 	res, err := http.ReadResponse(c.r, nil)

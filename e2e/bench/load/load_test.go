@@ -3,6 +3,7 @@ package load
 import (
 	"bufio"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -180,5 +181,44 @@ func TestLoadLastsAsLongAsTheEvent(t *testing.T) {
 	}
 	if rep.Sent < 200 || rep.EventTook < 0.3 {
 		t.Errorf("%d sent, the event took %.3f s", rep.Sent, rep.EventTook)
+	}
+}
+
+// Clients take turns, keep their connections, and a request that finds none free waits; its latency counts from when it was due.
+func TestClients(t *testing.T) {
+	addr := app(t, func(w http.ResponseWriter, n int) bool {
+		time.Sleep(20 * time.Millisecond)
+		return false
+	})
+	o := options(addr, true)
+	o.Clients, o.Rate, o.Seed = 2, 200, 3
+	rep, err := Run(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// 80 requests of 20 ms by two clients take 0.8 s, and are due within 0.4 s.
+	if rep.Failed != 0 || rep.Sent < 40 || rep.Max < 200 {
+		t.Errorf("%+v", rep)
+	}
+}
+
+// Work is drawn anew for each request and the same for each seed; heavy requests have their share.
+func TestWork(t *testing.T) {
+	w := Work{Mean: 2 * time.Millisecond, Heavy: 0.1, Times: 20}
+	a, b := rand.New(rand.NewPCG(1, 2)), rand.New(rand.NewPCG(1, 2))
+	heavy := 0
+	for range 10000 {
+		x := w.draw(a)
+		if x != w.draw(b) {
+			t.Fatal("one seed, two sequences")
+		}
+		if x == 40*time.Millisecond {
+			heavy++
+		} else if x != 2*time.Millisecond {
+			t.Fatalf("work of %v", x)
+		}
+	}
+	if heavy < 900 || heavy > 1100 {
+		t.Errorf("%d of 10000 heavy", heavy)
 	}
 }

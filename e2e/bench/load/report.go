@@ -15,6 +15,7 @@ type Report struct {
 	IdleClosed int            `json:"idle_closed"` // IdleClosed counts kept connections that were found closed before they were used again.
 	P50        float64        `json:"p50_ms"`
 	P99        float64        `json:"p99_ms"`
+	P999       float64        `json:"p999_ms"`
 	Max        float64        `json:"max_ms"`
 	EventTook  float64        `json:"event_s"`
 	FirstFail  float64        `json:"first_fail_s"` // FirstFail is when the first failed request was due, after the event's begin.
@@ -54,7 +55,7 @@ func (r *run) report(event time.Duration) Report {
 		}
 	}
 	slices.Sort(ok)
-	rep.P50, rep.P99, rep.Max = quantile(ok, 0.5), quantile(ok, 0.99), quantile(ok, 1)
+	rep.P50, rep.P99, rep.P999, rep.Max = quantile(ok, 0.5), quantile(ok, 0.99), quantile(ok, 0.999), quantile(ok, 1)
 	return rep
 }
 

@@ -36,7 +36,7 @@ func busy(ctx context.Context, addr string, keep bool, ok, bad *atomic.Int64) {
 		}
 		again := false
 		if err == nil {
-			again, err = c.exchange(n, !keep, deadline)
+			again, err = c.exchange(n, 0, !keep, deadline)
 		}
 		if err != nil {
 			bad.Add(1)
@@ -99,7 +99,7 @@ func Ask(addr string, n int) (pid int, err error) {
 		return 0, err
 	}
 	defer c.Close()
-	if _, err := c.exchange(n, true, deadline); err != nil {
+	if _, err := c.exchange(n, 0, true, deadline); err != nil {
 		return 0, err
 	}
 	return c.pid, nil
