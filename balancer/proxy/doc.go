@@ -8,12 +8,12 @@
 // Ownership: from accept on, exactly one place owns a client connection and closes it: Server.place until a target took it, then the
 // relay, or the worker. A target gets no byte before it said that it accepts; until then a connection can go elsewhere.
 //
-// Concurrency: one goroutine per listener accepts and places; a relayed connection has two more. A listener that cannot place a
+// Concurrency: one goroutine per listener accepts and places; a connection that is relayed has one more until its target took it. A listener that cannot place a
 // connection stops accepting, so the kernel's backlog holds the rest back.
 //
 // Errors: a connection that nobody can serve within patience is reset, counted and logged once a second.
 //
 // Read server.go (apps, listeners, counters), listener.go (accept), place.go (the life of one connection until it is taken),
 // handoff.go (to a local worker), forward.go (to a peer), ingress.go (from a peer), preamble.go (what the two say to each other),
-// relay.go and splice_linux.go (bytes), grumble.go (log lines), track_linux.go (when a connection that was handed off has ended).
+// relay.go and copy.go (bytes; package relay does the work), grumble.go (log lines), track_linux.go (when a connection that was handed off has ended).
 package proxy

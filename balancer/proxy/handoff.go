@@ -3,7 +3,6 @@ package proxy
 import (
 	"context"
 	"net"
-	"os"
 	"sync/atomic"
 	"time"
 
@@ -47,7 +46,7 @@ func (s *Server) handedOff(c *conn, r balancer.PickResult) {
 }
 
 // handOffPair serves a forwarded connection with a worker that takes sockets: the worker gets one end of a socket pair, the other is
-// relayed to the peer. It blocks to the end of the connection. A worker that is busy keeps the peer waiting, who is told; without an outcome
+// relayed to the peer. It blocks until the worker has taken it. A worker that is busy keeps the peer waiting, who is told; without an outcome
 // in the end the peer is refused.
 func (s *Server) handOffPair(c *conn, r balancer.PickResult, w Worker) bool {
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
@@ -79,7 +78,7 @@ func (s *Server) handOffPair(c *conn, r balancer.PickResult, w Worker) bool {
 	case Accepted:
 		s.stats.handedOff.Add(1)
 		r.Taken()
-		s.relayPair(c, r, fds[0])
+		s.accepted(c, r, party{fd: fds[0]})
 		return true
 	default:
 		unix.Close(fds[0])
@@ -112,19 +111,6 @@ func (s *Server) outcome(c *conn, outcome <-chan Outcome, settled *atomic.Bool) 
 	return <-outcome
 }
 
-// relayPair answers the peer and relays between its stream and our end of the worker's socket pair.
-func (s *Server) relayPair(c *conn, r balancer.PickResult, fd int) {
-	f := os.NewFile(uintptr(fd), "worker")
-	wc, err := net.FileConn(f)
-	f.Close()
-	if err != nil {
-		r.Done(balancer.DoneInfo{Now: time.Now(), Refused: true})
-		c.refuse(err)
-		return
-	}
-	s.accepted(c, r, wc)
-}
-
 // dialWorker connects c to a worker that does not take sockets, and relays; false means that the worker did not accept.
 func (s *Server) dialWorker(c *conn, r balancer.PickResult, w Worker) bool {
 	limit := dialLimit
@@ -140,36 +126,33 @@ func (s *Server) dialWorker(c *conn, r balancer.PickResult, w Worker) bool {
 	}
 	r.Taken()
 	if c.stream != nil {
-		s.accepted(c, r, wc)
+		s.accepted(c, r, party{conn: wc})
 	} else {
 		s.join(c, r, wc)
 	}
 	return true
 }
 
-// join relays between the client's own socket and the target that took it, until the end.
+// join relays between the client's own socket and the target that took it. It does not block.
 func (s *Server) join(c *conn, r balancer.PickResult, target net.Conn) {
-	client, err := c.socket()
-	if err != nil {
-		s.log.Warn("a connection was lost", "app", c.app, "err", err)
-		target.Close()
-	} else {
-		s.relay(client, target)
-	}
-	c.end() // before the claim: whoever waits for the last claim finds all counted
-	r.Done(balancer.DoneInfo{Now: time.Now(), Refused: err != nil})
+	tune(c.fd)
+	s.carry(party{fd: c.fd}, party{conn: target}, func() { c.finished(r, false) })
 }
 
-// accepted tells the peer that its connection is served, and relays until the end.
-func (s *Server) accepted(c *conn, r balancer.PickResult, wc net.Conn) {
-	told := c.answer(answerAccepted)
-	if told {
-		s.stats.forwardedIn.Add(1)
-		s.relay(c.stream, wc)
-	} else { // the peer gave up waiting and went elsewhere; nothing was sent
-		wc.Close()
+// accepted tells the peer that its connection is served, and relays. It does not block.
+func (s *Server) accepted(c *conn, r balancer.PickResult, worker party) {
+	if !c.answer(answerAccepted) { // the peer gave up waiting and went elsewhere; nothing was sent
+		worker.cut()
 		c.stream.Close()
+		c.finished(r, true)
+		return
 	}
+	s.stats.forwardedIn.Add(1)
+	s.carry(party{conn: c.stream}, worker, func() { c.finished(r, false) })
+}
+
+// finished counts c as closed and gives its claim back, in this order: whoever waits for the last claim finds all counted.
+func (c *conn) finished(r balancer.PickResult, refused bool) {
 	c.end()
-	r.Done(balancer.DoneInfo{Now: time.Now(), Refused: !told})
+	r.Done(balancer.DoneInfo{Now: time.Now(), Refused: refused})
 }

@@ -5,7 +5,6 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/netip"
-	"os"
 	"sync"
 	"time"
 
@@ -103,7 +102,7 @@ func (s *Server) give(c *conn, r balancer.PickResult) bool {
 	}
 }
 
-// relayed runs what serves a connection for the rest of its life, in its own goroutine, if the bound on relays allows. Without room it waits,
+// relayed runs what takes a connection to where it is served, in its own goroutine, if the bound on relays allows. Without room it waits,
 // which stops the listener. serve returns false if the target did not take c.
 func (s *Server) relayed(c *conn, r balancer.PickResult, serve func() bool) bool {
 	if !c.waitRoom() {
@@ -203,20 +202,4 @@ func (c *conn) end() {
 		c.leaveRoom()
 		c.s.stats.closed.Add(1)
 	})
-}
-
-// socket turns the client's descriptor into a net.Conn for relaying; the descriptor is consumed, also on an error: then the client is reset.
-func (c *conn) socket() (net.Conn, error) {
-	f := os.NewFile(uintptr(c.fd), "client")
-	nc, err := net.FileConn(f) // duplicates
-	if err != nil {
-		_ = unix.SetsockoptLinger(c.fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
-		f.Close()
-		return nil, err
-	}
-	f.Close()
-	if t, ok := nc.(*net.TCPConn); ok {
-		_ = t.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true, Idle: keepAlive, Interval: keepAlive})
-	}
-	return nc, nil
 }

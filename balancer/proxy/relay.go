@@ -1,53 +1,105 @@
 package proxy
 
 import (
-	"errors"
-	"io"
+	"fmt"
 	"net"
-	"sync"
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"meshnode/balancer/proxy/relay"
 )
 
-// bufferSize is the size of a relay's buffer, in bytes: one TLS record.
-const bufferSize = 16 << 10
-
-// bulkAfter is how many full buffers in a row make a flow bulk, which is then moved inside the kernel.
-const bulkAfter = 4
-
-// relay moves bytes both ways until both directions have ended, passing on half-closes and resets, and closes both ends.
-func (s *Server) relay(a, b net.Conn) {
-	if !s.hold(a) {
-		b.Close()
-		return
-	}
-	if !s.hold(b) {
-		s.release(a)
-		return
-	}
-	var back sync.WaitGroup
-	back.Go(func() { s.half(a, b) })
-	s.half(b, a)
-	back.Wait()
-	s.release(a)
-	s.release(b)
+// party is one side of a relay: a bare socket, or a connection.
+type party struct {
+	conn net.Conn
+	fd   int // if conn is nil
 }
 
-// half moves src's bytes to dst, then closes dst for writing. An error ends both connections, as a reset where the kernel allows.
-func (s *Server) half(dst, src net.Conn) {
-	err := s.transfer(dst, src)
+// detachable is a connection that goes on outside Go's poller, with a layer over its socket.
+type detachable interface {
+	relay.Layer
+	// Detach gives the socket away. On an error the connection stays as it was.
+	Detach() (fd int, err error)
+}
+
+// carry relays between two parties until both directions have ended, closes them, and then calls over, once. It does not block.
+func (s *Server) carry(a, b party, over func()) {
+	if s.engine == nil || !a.socket() || !b.socket() {
+		if !s.start(func() { s.copyBoth(a, b); over() }) {
+			a.cut()
+			b.cut()
+			over()
+		}
+		return
+	}
+	sa, erra := a.side()
+	sb, errb := b.side()
+	if erra == nil && errb == nil {
+		if s.engine.Carry(sa, sb, func(relay.Cause) { over() }) != nil {
+			over()
+		}
+		return
+	}
+	s.log.Warn("a connection was lost", "err", fmt.Errorf("take a socket for the relay: %w, %w", erra, errb))
+	party{fd: sa.FD}.cutAfter(erra, a)
+	party{fd: sb.FD}.cutAfter(errb, b)
+	over()
+}
+
+// cutAfter ends a detached socket, or the party it could not be taken from.
+func (p party) cutAfter(err error, from party) {
+	if err != nil {
+		p = from
+	}
+	p.cut()
+}
+
+// socket reports whether the party has a socket that the engine can relay.
+func (p party) socket() bool {
+	switch p.conn.(type) {
+	case nil, detachable, syscall.Conn:
+		return true
+	}
+	return false
+}
+
+// side takes the party's socket out of Go's poller. On an error the party is as it was.
+func (p party) side() (relay.Side, error) {
+	if p.conn == nil {
+		return relay.Side{FD: p.fd}, nil
+	}
+	if d, ok := p.conn.(detachable); ok {
+		fd, err := d.Detach()
+		return relay.Side{FD: fd, Layer: d}, err
+	}
+	fd, err := duplicateOf(p.conn.(syscall.Conn))
 	if err == nil {
-		if w, ok := dst.(interface{ CloseWrite() error }); ok && w.CloseWrite() == nil {
-			return
-		}
+		p.conn.Close() // the socket lives on in its duplicate
 	}
-	for _, c := range []net.Conn{dst, src} {
-		if err != nil {
-			abort(c)
-		}
-		c.Close()
+	return relay.Side{FD: fd}, err
+}
+
+// duplicateOf returns a second descriptor of a connection's socket, which does not block.
+func duplicateOf(c syscall.Conn) (fd int, err error) {
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return -1, err
 	}
+	if cerr := raw.Control(func(old uintptr) { fd, err = unix.FcntlInt(old, unix.F_DUPFD_CLOEXEC, 0) }); cerr != nil {
+		return -1, cerr
+	}
+	return fd, err
+}
+
+// cut ends the party, as a reset where its kind has one.
+func (p party) cut() {
+	if p.conn == nil {
+		reset(p.fd)
+		return
+	}
+	abort(p.conn)
+	p.conn.Close()
 }
 
 // abort closes the TCP connection below c so that the other side sees a reset. A TLS connection would say goodbye first, and the other
@@ -65,77 +117,10 @@ func abort(c net.Conn) {
 	}
 }
 
-// transfer copies src to dst until the end of src (then nil) or an error.
-func (s *Server) transfer(dst, src net.Conn) error {
-	rs, ok := raw(src)
-	if !ok {
-		return copyBuffered(dst, src)
-	}
-	rd, kernel := raw(dst)
-	full := 0
-	for {
-		n, err := copyOnce(dst, rs)
-		if n == 0 || err != nil {
-			return err
-		}
-		if n < bufferSize {
-			full = 0
-		} else if full++; kernel && full >= bulkAfter {
-			full = 0
-			if end, err := s.pipes.moveBulk(rd, rs); end || err != nil {
-				return err
-			}
-		}
-	}
-}
-
-// raw returns the kernel socket below a connection; a TLS connection has none that could be used.
-func raw(c net.Conn) (syscall.RawConn, bool) {
-	k, ok := c.(syscall.Conn)
-	if !ok {
-		return nil, false
-	}
-	r, err := k.SyscallConn()
-	return r, err == nil
-}
-
-var buffers = sync.Pool{New: func() any { return new([bufferSize]byte) }}
-
-// copyOnce waits for bytes, then moves at most one buffer. A connection that is idle holds no buffer: it is taken when bytes are there.
-// n is 0 at the end of src.
-func copyOnce(dst io.Writer, src syscall.RawConn) (n int, err error) {
-	var buf *[bufferSize]byte
-	rerr := src.Read(func(fd uintptr) bool {
-		buf = buffers.Get().(*[bufferSize]byte)
-		for {
-			if n, err = unix.Read(int(fd), buf[:]); err != unix.EINTR {
-				break
-			}
-		}
-		if err == unix.EAGAIN {
-			buffers.Put(buf)
-			buf = nil
-			return false
-		}
-		return true
-	})
-	if buf == nil {
-		return 0, rerr
-	}
-	defer buffers.Put(buf)
-	if err = errors.Join(rerr, err); err != nil || n == 0 {
-		return 0, err
-	}
-	if _, err = dst.Write(buf[:n]); err != nil {
-		return n, err
-	}
-	return n, nil
-}
-
-func copyBuffered(dst io.Writer, src io.Reader) error {
-	buf := buffers.Get().(*[bufferSize]byte)
-	defer buffers.Put(buf)
-	// Hidden, so that io.CopyBuffer does not find a ReadFrom and takes a pipe for the life of the connection.
-	_, err := io.CopyBuffer(struct{ io.Writer }{dst}, struct{ io.Reader }{src}, buf[:])
-	return err
+// tune sets up a client's socket for relaying: no delay, and keep-alive, which finds a client that is gone without a word.
+func tune(fd int) {
+	_ = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
+	_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1)
+	_ = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, int(keepAlive.Seconds()))
+	_ = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_KEEPINTVL, int(keepAlive.Seconds()))
 }

@@ -175,7 +175,7 @@ func TestBulkIsByteExact(t *testing.T) {
 		if <-heard != sha256.Sum256(up) {
 			t.Error("the worker got other bytes")
 		}
-		if len(n.srv.pipes) == 0 {
+		if n.srv.engine.Stats().Pipes == 0 {
 			t.Error("bulk did not go through a pipe")
 		}
 	})

@@ -13,6 +13,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"meshnode/balancer"
+	"meshnode/balancer/proxy/relay"
 )
 
 // Times of the data path.
@@ -30,6 +31,9 @@ const (
 	ingressPatience = 150 * time.Millisecond
 	queuedAfter     = 50 * time.Millisecond
 )
+
+// relayLoops is the number of event loops that relay (count).
+const relayLoops = 1
 
 // Outcome is what a worker made of a connection that was offered to it.
 type Outcome uint8
@@ -81,7 +85,7 @@ type Server struct {
 	log     hclog.Logger
 	tracker *tracker
 	relays  chan struct{} // one token for each relay
-	pipes   pipes
+	engine  *relay.Engine // nil if the kernel gave none
 	wg      sync.WaitGroup
 	closing chan struct{}
 	stats   counters
@@ -92,7 +96,7 @@ type Server struct {
 	mu        sync.Mutex // guards all below
 	workers   map[string]Worker
 	listeners map[listenerID]*listener
-	conns     map[net.Conn]struct{} // both ends of relays, to be cut at Close
+	conns     map[net.Conn]struct{} // streams that are awaited or copied, to be cut at Close
 	closed    bool
 }
 
@@ -124,7 +128,11 @@ func New(o Options) *Server {
 		o.Relays = relayLimit()
 	}
 	s.relays = make(chan struct{}, o.Relays)
-	s.pipes = make(pipes, pipesKept)
+	if e, err := relay.Open(relayLoops); err != nil {
+		s.log.Warn("connections are copied by a pair of goroutines each, which takes more memory", "err", err)
+	} else {
+		s.engine = e
+	}
 	t, err := newTracker(s.log)
 	if err != nil {
 		s.log.Warn("cannot see when handed-off connections end; balancing counts only connections not yet taken", "err", err)
@@ -340,9 +348,11 @@ func (s *Server) Close() error {
 		c.Close()
 	}
 	s.mu.Unlock()
+	if s.engine != nil {
+		_ = s.engine.Close()
+	}
 	s.wg.Wait()
 	s.tracker.close()
-	s.pipes.close()
 	return nil
 }
 

@@ -39,8 +39,12 @@ var table = map[string][]uses{
 	"balancer/proxy": {
 		{"balancer", "carries out what it decides"},
 		{hclog, handedLogger},
-		{sysUnix, "accept4, splice and bare descriptors; net has no way to them"},
+		{"balancer/proxy/relay", "carries the bytes of what is relayed"},
+		{sysUnix, "accept4 and bare descriptors; net has no way to them"},
 		{"github.com/mdlayher/netlink", "asks the kernel when the connections that workers hold have ended"},
+	},
+	"balancer/proxy/relay": {
+		{sysUnix, "epoll, splice and bare descriptors: an event loop beside Go's scheduler"},
 	},
 	"cmd/meshnode": {
 		{"node", "runs the node"},

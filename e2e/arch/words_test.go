@@ -126,7 +126,6 @@ func plumbing(d *ast.FuncDecl) bool {
 
 // globals are the package variables that are no errors, assertions or constants in all but name: "file: name" and why there is one.
 var globals = map[string]string{
-	"balancer/proxy/relay.go: buffers":            "a pool: buffers go to whoever moves bytes this moment",
 	"balancer/proxy/forward.go: noRemote":         "the zero value of a type that cannot be a constant",
 	"node/supervisor/nodeipc/preload.go: preload": "filled by the compiler from preload.cjs",
 	"node/telemetry/metrics.go: bridgeOnce":       "the libraries have one global instance; it is set once",
