@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+
+	"meshnode/store/spec"
 )
 
 // MaxCommandBytes is the largest encoded command, in bytes, header included.
@@ -24,13 +26,40 @@ const (
 	kindState   byte = 16
 )
 
-// version is the version of every frame this release writes. It must grow with every new field, because an older
+// version is the newest version of a frame. It must grow with every new field, because an older
 // release that skipped the field would come to another state. Every older version stays readable: logs hold it. What
-// version 2 added to version 1 (rollouts, history) is absent there, and an absent field means what it meant before.
+// version 2 added to version 1 (rollouts, history) is absent there, and an absent field means what it meant before. A frame that
+// has nothing of version 3 is written as version 2, so that servers of the release before understand it until somebody uses what is new.
 const (
-	version       byte = 2
+	version       byte = 3
+	plainVersion  byte = 2
 	oldestVersion byte = 1
 )
+
+// versionOf is the lowest version that has all fields of the content.
+func versionOf(content any) byte {
+	balanced := func(a spec.App) bool { return a.Balance != spec.Balance{} }
+	switch c := content.(type) {
+	case *Put:
+		if balanced(c.App) {
+			return version
+		}
+	case *spec.Cluster:
+		for _, app := range c.Apps {
+			if balanced(app) {
+				return version
+			}
+		}
+		for _, list := range c.History {
+			for _, past := range list {
+				if balanced(past.App) {
+					return version
+				}
+			}
+		}
+	}
+	return plainVersion
+}
 
 // headerBytes is the size of a frame's header: kind, version, length of the body, CRC32C of all the rest.
 const headerBytes = 1 + 1 + 4 + 4
@@ -83,7 +112,7 @@ func encodeFrame(kind byte, content any, limit int) ([]byte, error) {
 		return nil, fmt.Errorf("%d bytes, at most %d are allowed: %w", len(body)+headerBytes, limit, ErrTooLarge)
 	}
 	b := make([]byte, headerBytes, headerBytes+len(body))
-	b[0], b[1] = kind, version
+	b[0], b[1] = kind, versionOf(content)
 	binary.BigEndian.PutUint32(b[2:], uint32(len(body)))
 	b = append(b, body...)
 	binary.BigEndian.PutUint32(b[6:], checksum(b))

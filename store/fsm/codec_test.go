@@ -80,8 +80,29 @@ func TestGolden(t *testing.T) {
 		if got, err := Decode([]byte(tt.want)); err != nil || cmp.Diff(tt.c, got) != "" {
 			t.Errorf("version %d: %+v, %v", tt.version, got, err)
 		}
-		if b, err := Encode(tt.c); tt.version == version && (err != nil || string(b) != tt.want) {
+		if b, err := Encode(tt.c); tt.version != oldestVersion && (err != nil || string(b) != tt.want) {
 			t.Errorf("got %q, %v, want %q", b, err, tt.want)
+		}
+	}
+}
+
+// TestPlainFrames keeps what servers of the release before must understand as they wrote it.
+func TestPlainFrames(t *testing.T) {
+	plain := putOf("web", 0)
+	balanced := putOf("web", 0)
+	balanced.Put.App.Balance.MaxConnections = 4
+	for want, c := range map[byte]Command{plainVersion: plain, version: balanced} {
+		b, err := Encode(c)
+		if err != nil || b[1] != want {
+			t.Errorf("version %d, %v, want %d", b[1], err, want)
+		}
+		state := &spec.Cluster{Apps: map[string]spec.App{"web": c.Put.App}}
+		if b, err = EncodeState(state); err != nil || b[1] != want {
+			t.Errorf("a state: version %d, %v, want %d", b[1], err, want)
+		}
+		state = &spec.Cluster{Apps: map[string]spec.App{"web": plain.Put.App}, History: map[string][]spec.Past{"web": {{App: c.Put.App}}}}
+		if b, err = EncodeState(state); err != nil || b[1] != want {
+			t.Errorf("a state with a history: version %d, %v, want %d", b[1], err, want)
 		}
 	}
 }
@@ -92,7 +113,7 @@ func TestDecodeRefuses(t *testing.T) {
 		want error
 	}{
 		"nothing":         {nil, ErrCorrupt},
-		"newer version":   {frame(kindPut, 3, `{}`), ErrUnsupported},
+		"newer version":   {frame(kindPut, 4, `{}`), ErrUnsupported},
 		"no version":      {frame(kindPut, 0, `{}`), ErrUnsupported},
 		"newer kind":      {frame(9, 1, `{}`), ErrUnsupported},
 		"a state":         {frame(kindState, 1, `{"id":"","index":0,"apps":{}}`), ErrUnsupported},

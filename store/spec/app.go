@@ -152,7 +152,7 @@ func (a App) Clone() App {
 }
 
 // SameProcess reports whether a worker started for a can stay for b: whether they agree in every field that a
-// running process depends on. Workers, Stopped, Order, Namespace and the fields of the state machine are not among them.
+// running process depends on. Workers, Stopped, Order, Namespace, Balance and the fields of the state machine are not among them.
 func (a App) SameProcess(b App) bool {
 	return bytes.Equal(a.process(), b.process())
 }
@@ -161,6 +161,7 @@ func (a App) SameProcess(b App) bool {
 // the cluster stores: an empty list and an absent one are the same there.
 func (a App) process() []byte {
 	a.Workers, a.Stopped, a.Order, a.Namespace, a.Standing = 0, false, "", "", Standing{}
+	a.Balance = Balance{}
 	text, err := json.Marshal(a)
 	if err != nil {
 		return nil

@@ -8,11 +8,12 @@ import (
 )
 
 // Care is how a node takes care of an app's workers: when it starts them again, how it tells that they are well, and what it keeps
-// of their output.
+// of their output; and how it spreads connections over them.
 type Care struct {
 	Restart Restart `json:"restart,omitzero"`
 	Health  Health  `json:"health,omitzero"`
 	Logs    Logs    `json:"logs,omitzero"`
+	Balance Balance `json:"balance,omitzero"`
 }
 
 // Defaults of Care. Times in seconds, sizes in bytes.
@@ -131,6 +132,7 @@ func (c Care) validate() error {
 		validateRange("health.timeout_seconds", h.Timeout, MaxTimeout),
 		validateRange("health.fall", float64(h.Fall), 1000),
 		validateRange("health.rise", float64(h.Rise), 1000),
+		c.Balance.validate(),
 		matches("health.path", h.Path, isPath, "must begin with / and hold no space"),
 		validateRange("logs.keep", float64(l.Keep), 1000),
 		matches("logs.out", l.Out, filepath.IsAbs, "is not an absolute path"),
