@@ -50,6 +50,8 @@ type Member struct {
 	Version string
 	// Zone is the failure zone it was started with.
 	Zone string
+	// Weight is the share of connections that each of its workers gets beside those of other nodes; 0 = 1.
+	Weight float64
 	// Tags are the tags it was started with.
 	Tags map[string]string
 	// Cores is the number of cores it uses for workers.

@@ -21,6 +21,7 @@ type metadata struct {
 	Cluster string            `json:"c,omitempty"`
 	Version string            `json:"v,omitempty"`
 	Zone    string            `json:"z,omitempty"`
+	Weight  float64           `json:"w,omitempty"`
 	Tags    map[string]string `json:"t,omitempty"`
 	Cores   int               `json:"n,omitempty"`
 	Started int64             `json:"s"` // Unix milliseconds
@@ -29,7 +30,7 @@ type metadata struct {
 // encodeMetadata returns m's metadata; it is ErrMetadataTooLarge if that is too long.
 func encodeMetadata(m Member) ([]byte, error) {
 	b, err := json.Marshal(metadata{
-		ID: m.ID, Cluster: m.Cluster, Version: m.Version, Zone: m.Zone, Tags: m.Tags, Cores: m.Cores, Started: m.StartedAt.UnixMilli(),
+		ID: m.ID, Cluster: m.Cluster, Version: m.Version, Zone: m.Zone, Weight: m.Weight, Tags: m.Tags, Cores: m.Cores, Started: m.StartedAt.UnixMilli(),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("encode metadata: %w", err)
@@ -50,7 +51,7 @@ func memberOf(n *memberlist.Node) (Member, error) {
 		return Member{}, fmt.Errorf("decode metadata of %s: no id, or a name or cluster that is too long", n.Name)
 	}
 	return Member{
-		Name: n.Name, ID: d.ID, Addr: n.Address(), Cluster: d.Cluster, Version: d.Version, Zone: d.Zone,
+		Name: n.Name, ID: d.ID, Addr: n.Address(), Cluster: d.Cluster, Version: d.Version, Zone: d.Zone, Weight: d.Weight,
 		Tags: d.Tags, Cores: d.Cores, StartedAt: time.UnixMilli(d.Started),
 	}, nil
 }

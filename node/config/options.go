@@ -32,6 +32,7 @@ func options() []option {
 		{name: "insecure", usage: "no key and no encryption between servers; trusted networks only", flag: true, set: yesNo(func(s *Settings) *bool { return &s.Insecure })},
 		{name: "tag", usage: "`k=v` a label of this server; repeat it, or separate with commas", set: setTags},
 		{name: "zone", usage: "`name` failure zone this server stands in", set: text(func(s *Settings) *string { return &s.Zone })},
+		{name: "weight", usage: "`n` share of connections that a worker of this server gets beside one of another (default 1)", set: setWeight},
 		{name: "cores", usage: "`n` how many cores to use (default all usable ones)", set: setCores},
 		{name: "http", usage: "`addr` address of /metrics and health, or off (default 127.0.0.1:7947)", set: text(func(s *Settings) *string { return &s.HTTP })},
 		{name: "app-bind", usage: "`ip` address client ports open on where an app names none (default all)", set: text(func(s *Settings) *string { return &s.AppBind })},
@@ -79,6 +80,16 @@ func setCores(s *Settings, values []string) error {
 		return fmt.Errorf("%q is not a whole number; leave it out to use all cores", last)
 	}
 	s.Cores = n
+	return nil
+}
+
+func setWeight(s *Settings, values []string) error {
+	last := strings.TrimSpace(values[len(values)-1])
+	w, err := strconv.ParseFloat(last, 64)
+	if err != nil {
+		return fmt.Errorf("%q is no number like 2 or 0.5", last)
+	}
+	s.Weight = w
 	return nil
 }
 

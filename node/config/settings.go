@@ -19,6 +19,8 @@ const (
 	defaultLog     = "info"
 	rootDataDir    = "/var/lib/meshnode"
 	maxCores       = 1024
+	minWeight      = 0.01
+	maxWeight      = 100
 	maxNameBytes   = 63
 	maxTags        = 32
 	maxJoinEntries = 64
@@ -36,6 +38,7 @@ type Settings struct {
 	Insecure   bool              // no key, no TLS, no encryption between servers
 	Tags       map[string]string // free labels of this server; nil when there are none
 	Zone       string            // failure zone of this server; empty = none
+	Weight     float64           // share of connections of each worker here beside those of other servers; 0 = 1
 	Cores      int               // cores to use; 0 = all usable ones
 	HTTP       string            // host:port of metrics and health; empty = off
 	LogLevel   string            // trace, debug, info, warn or error

@@ -36,6 +36,9 @@ func (s Settings) check(where func(name string) string) []error {
 	if s.Cores < 0 || s.Cores > maxCores {
 		report("cores", "%d is not between 1 and %d; leave it out to use all cores", s.Cores, maxCores)
 	}
+	if s.Weight != 0 && !(s.Weight >= minWeight && s.Weight <= maxWeight) {
+		report("weight", "%v is not between %v and %v; leave it out for 1", s.Weight, minWeight, maxWeight)
+	}
 	if !slices.Contains(LogLevels(), s.LogLevel) {
 		hint := "use one of " + strings.Join(LogLevels(), ", ")
 		if near := Nearest(s.LogLevel, LogLevels()); near != "" {
