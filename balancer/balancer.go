@@ -8,7 +8,7 @@ import (
 
 // Balancer holds one Picker for each app, and what all of them share: which peers can be reached.
 type Balancer struct {
-	policy Policy
+	self   string
 	links  *links
 	totals *totals
 
@@ -16,9 +16,9 @@ type Balancer struct {
 	pickers map[string]*Picker
 }
 
-// New returns a Balancer that decides by policy.
-func New(policy Policy) *Balancer {
-	return &Balancer{policy: policy, links: newLinks(), totals: &totals{}, pickers: make(map[string]*Picker)}
+// New returns the Balancer of the node with that name.
+func New(self string) *Balancer {
+	return &Balancer{self: self, links: newLinks(), totals: &totals{}, pickers: make(map[string]*Picker)}
 }
 
 // Picker returns the app's picker, made at the first call.
@@ -27,7 +27,7 @@ func (b *Balancer) Picker(app string) *Picker {
 	defer b.mu.Unlock()
 	p := b.pickers[app]
 	if p == nil {
-		p = newPicker(b.policy, b.links, b.totals)
+		p = newPicker(b.self, b.links, b.totals)
 		b.pickers[app] = p
 	}
 	return p
@@ -50,13 +50,30 @@ func (b *Balancer) Drop(app string) {
 
 // SetLink says whether a peer is heard at this moment. A link that comes back ends the peer's ejection and wakes who waits for a target.
 func (b *Balancer) SetLink(peer string, up bool) {
-	if !b.links.set(peer, up) {
+	changed, back := b.links.set(peer, up)
+	if !changed {
 		return
 	}
 	for _, p := range b.all() {
-		p.wake()
+		p.facts(peer)
+		if back {
+			p.wake()
+		}
 	}
 }
+
+// SetNode tells the zone and the weight of a peer, or of this node where peer is empty.
+func (b *Balancer) SetNode(peer string, n Node) {
+	if !b.links.setNode(peer, n) {
+		return
+	}
+	for _, p := range b.all() {
+		p.facts(peer)
+	}
+}
+
+// Ejected lists the peers that get no connections at this moment because they did not answer.
+func (b *Balancer) Ejected(now time.Time) []Ejection { return b.links.out(now) }
 
 // Forget drops a peer that has left the cluster.
 func (b *Balancer) Forget(peer string) {
@@ -83,11 +100,26 @@ func (b *Balancer) all() []*Picker {
 }
 
 // totals are the Counts of all pickers there ever were.
-type totals struct{ taken, returned, forwarded atomic.Uint64 }
+type totals struct {
+	taken, returned, forwarded atomic.Uint64
+	refused, timedOut          atomic.Uint64
+	waiting                    atomic.Int64
+}
 
 // load reads returned first, so that it never exceeds taken.
 func (t *totals) load() Counts {
 	c := Counts{Returned: t.returned.Load(), Forwarded: t.forwarded.Load()}
 	c.Taken = t.taken.Load()
 	return c
+}
+
+// Waits returns the totals over all apps of connections that found no room.
+func (b *Balancer) Waits() Waits {
+	t := b.totals
+	return Waits{Waiting: int(t.waiting.Load()), Refused: t.refused.Load(), TimedOut: t.timedOut.Load()}
+}
+
+// Ejections returns how often a peer was ejected, and how often one was not because as many as may be were out already (counts).
+func (b *Balancer) Ejections() (done, spared uint64) {
+	return b.links.ejections.Load(), b.links.spare.Load()
 }

@@ -1,24 +1,9 @@
 package balancer
 
-import (
-	"container/list"
-	"slices"
-	"time"
-)
+import "time"
 
-// Bounds of what counts as a short connection, and of the service time measured on them.
+// Bounds of what counts as a short connection.
 const (
-	// serviceAlpha is the weight of one observation in the service-time average (policy: alpha 1/128); the first observations
-	// weigh more, so that the average is of use early.
-	serviceAlpha = 1.0 / 128
-	// serviceSeed stands in while nobody in the cluster has measured anything.
-	serviceSeed = 10 * time.Millisecond
-	// serviceMin is the least that one observation counts as; one beyond serviceMax does not count: such a connection is kept open for
-	// its own sake, and says nothing about service.
-	serviceMin = 50 * time.Microsecond
-	serviceMax = 2 * time.Second
-	// stallAfter is how long a worker with a full window may take nothing before connections go elsewhere.
-	stallAfter = 100 * time.Millisecond
 	// longFloor is the least age at which a connection counts as long-lived; see ledger.age.
 	longFloor = 100 * time.Millisecond
 	// longFactor times the service time is the age at which a connection counts as long-lived.
@@ -27,156 +12,102 @@ const (
 
 // claim is one connection given to a target and not given back. Exactly one of worker and peer is set.
 type claim struct {
-	target  Target
-	since   time.Time
-	worker  *workerState
-	peer    *peerApp
-	pending bool          // offered, not yet taken
-	long    bool          // older than ledger.age's limit
-	done    bool          // given back
-	elem    *list.Element // position in ledger.young while the claim is short
+	target     Target
+	since      time.Time
+	worker     *workerState
+	peer       *peerApp
+	flags      claimFlags
+	prev, next *claim // in ledger.young while the claim is short
 }
 
-// workerState is what is known of one local worker. It outlives the worker's membership in the ready set while claims are open.
-type workerState struct {
-	Worker
-	ready   bool
-	open    int // claims, short and long
-	pending int // of these, offered and not yet taken
-	lastUse uint64
+type claimFlags struct {
+	pending bool // offered, not yet taken
+	long    bool // older than ledger.age's limit
+	done    bool // given back
+	alone   bool // its worker had no other short connection when it came
+	door    bool // it came in at this node
+}
 
-	direct   direct    // what it accepted by itself
-	progress time.Time // when it last took something, or was offered something after having nothing to take
-	moved    bool      // it took something since progress was looked at
+// claimList is a list of claims, oldest first. It is its claims' own: adding one allocates nothing.
+type claimList struct {
+	first, last *claim
+	n           int
+}
+
+func (l *claimList) push(c *claim) {
+	c.prev, c.next = l.last, nil
+	if l.last == nil {
+		l.first = c
+	} else {
+		l.last.next = c
+	}
+	l.last = c
+	l.n++
+}
+
+func (l *claimList) remove(c *claim) {
+	if c.prev == nil {
+		l.first = c.next
+	} else {
+		c.prev.next = c.next
+	}
+	if c.next == nil {
+		l.last = c.prev
+	} else {
+		c.next.prev = c.prev
+	}
+	c.prev, c.next = nil, nil
+	l.n--
 }
 
 // ledger keeps the claims: how many are open on local workers, how many of these are long-lived, how long the short ones take; and
 // which of the claims on peers are still short.
 type ledger struct {
 	workers map[string]*workerState
-	young   *list.List // of *claim, oldest first
-	short   int        // on local workers
-	long    int        // on local workers
+	order   []*workerState // the ready ones, by ID
+	young   claimList
+	short   int // on local workers
+	long    int // on local workers
+	door    int // on local workers, of connections that came in here
 	picks   uint64
-	service time.Duration
-	samples int
+	since   time.Time // when the node began to serve, zero while it does not
+	fresh   bool      // it is not yet noted since when some workers serve
+	service service
+	direct  directSum
 }
 
-func newLedger() ledger {
-	return ledger{workers: make(map[string]*workerState), young: list.New()}
-}
+func newLedger() ledger { return ledger{workers: make(map[string]*workerState)} }
 
-// setReady replaces the set of workers that may be chosen.
-func (l *ledger) setReady(workers []Worker) {
-	for _, w := range l.workers {
-		w.ready = false
-	}
-	for _, w := range workers {
-		s := l.workers[w.ID]
-		if s == nil {
-			s = &workerState{}
-			l.workers[w.ID] = s
-		}
-		s.Worker, s.ready = w, true
-	}
-	for _, w := range l.workers {
-		l.forget(w)
-	}
-}
-
-// forget drops a worker that is neither ready nor in use.
-func (l *ledger) forget(w *workerState) {
-	if !w.ready && w.load() == 0 {
-		delete(l.workers, w.ID)
-	}
-}
-
-func (l *ledger) readyCount() int {
-	n := 0
-	for _, w := range l.workers {
-		if w.ready {
-			n++
-		}
-	}
-	return n
-}
-
-// best returns the ready worker that should have the next connection: the one with the fewest open connections, the longest unused first among
-// equals. It may have its window full; then the connection waits for it rather than pile up where answers come sooner, unless a worker with
-// room has hardly more (one claim). A worker that has its window full and has taken nothing for stallAfter is passed over: it is blocked.
-// stalled tells that one was.
-func (l *ledger) best(tried []string, now time.Time) (best *workerState, stalled bool) {
-	var free *workerState
-	for _, w := range l.workers {
-		switch {
-		case !w.ready || slices.Contains(tried, w.ID):
-			continue
-		case w.full() && w.stalled(now):
-			stalled = true
-			continue
-		}
-		if best == nil || w.before(best) {
-			best = w
-		}
-		if !w.full() && (free == nil || w.before(free)) {
-			free = w
-		}
-	}
-	if free != nil && free.load() <= best.load()+1 {
-		return free, stalled
-	}
-	return best, stalled
-}
-
-// full tells that no more may be offered before the worker takes something.
-func (w *workerState) full() bool { return w.Window > 0 && w.pending >= w.Window }
-
-// stalled tells that the worker has taken nothing for a while, though something was offered.
-func (w *workerState) stalled(now time.Time) bool {
-	if w.moved {
-		w.moved, w.progress = false, now
-	}
-	return now.Sub(w.progress) >= stallAfter
-}
-
-// before orders workers by open connections, then by how long they were unused, then by ID: the choice never hangs on the order of a map.
-func (w *workerState) before(o *workerState) bool {
-	switch {
-	case w.load() != o.load():
-		return w.load() < o.load()
-	case w.lastUse != o.lastUse:
-		return w.lastUse < o.lastUse
-	}
-	return w.ID < o.ID
-}
-
-func (l *ledger) claimWorker(w *workerState, now time.Time) *claim {
+func (l *ledger) claimWorker(w *workerState, now time.Time, door bool) *claim {
 	l.picks++
 	if w.pending == 0 {
 		w.progress, w.moved = now, false
 	}
+	c := &claim{target: Target{KindWorker, w.ID}, worker: w, since: now}
+	c.flags = claimFlags{pending: true, alone: w.open == w.long && w.direct.short == 0, door: door}
 	w.open++
 	w.pending++
 	w.lastUse = l.picks
 	l.short++
-	return l.add(&claim{target: Target{KindWorker, w.ID}, worker: w, since: now})
+	if door {
+		l.door++
+	}
+	l.young.push(c)
+	return c
 }
 
-func (l *ledger) claimPeer(name string, p *peerApp, now time.Time) *claim {
-	p.own++
-	p.sent++
-	return l.add(&claim{target: Target{KindPeer, name}, peer: p, since: now})
-}
-
-func (l *ledger) add(c *claim) *claim {
-	c.pending = true
-	c.elem = l.young.PushBack(c)
+func (l *ledger) claimPeer(p *peerApp, now time.Time) *claim {
+	p.flow.open++
+	p.flow.own++
+	p.flow.sent++
+	c := &claim{target: Target{KindPeer, p.name}, peer: p, since: now, flags: claimFlags{pending: true}}
+	l.young.push(c)
 	return c
 }
 
 // taken notes that the target has the connection.
 func (l *ledger) taken(c *claim) {
-	c.pending = false
+	c.flags.pending = false
 	if c.worker != nil {
 		c.worker.pending--
 		c.worker.moved = true
@@ -186,76 +117,73 @@ func (l *ledger) taken(c *claim) {
 // release ends a claim. What a long-lived connection took is no service time; but one that was merely slow counts, else a node that takes
 // longer than longFloor for everything would never learn that it is slow.
 func (l *ledger) release(c *claim, d DoneInfo) {
-	if c.pending {
+	if c.flags.pending {
 		l.taken(c)
 	}
-	c.done = true
-	if !c.long {
-		l.young.Remove(c.elem)
+	c.flags.done = true
+	if !c.flags.long {
+		l.young.remove(c)
 	}
 	if c.worker == nil {
-		if !c.long {
-			c.peer.own--
-			c.peer.done++
+		c.peer.flow.open--
+		c.peer.flow.ended++
+		if !c.flags.long {
+			c.peer.flow.own--
+			c.peer.flow.done++
 		}
 		return
 	}
-	c.worker.open--
-	l.forget(c.worker)
-	if c.long {
+	w := c.worker
+	w.open--
+	if c.flags.door {
+		l.door--
+	}
+	if c.flags.long {
+		w.long--
 		l.long--
 	} else {
 		l.short--
 	}
+	l.forget(w)
 	if !d.Refused && !d.Failed {
-		l.observe(d.Now.Sub(c.since))
+		l.service.observe(d.Now, d.Now.Sub(c.since), d.Now.Sub(later(c.since, w.ended)), c.flags.alone)
+		w.ended = d.Now
 	}
 }
 
-// observe takes one service time into the average, unless it is none.
-func (l *ledger) observe(d time.Duration) {
-	if d > serviceMax {
-		return
+func later(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return b
 	}
-	d = max(d, serviceMin)
-	l.samples++
-	alpha := max(serviceAlpha, 1/float64(l.samples))
-	l.service += time.Duration(alpha * float64(d-l.service))
-}
-
-// measured is the smoothed service time, 0 while nothing was measured. A guess must not pass for a measurement: a node that believed
-// itself slow would send everything away and never learn better.
-func (l *ledger) measured() time.Duration {
-	if l.samples == 0 {
-		return 0
-	}
-	return l.service
+	return a
 }
 
 // longAfter is the age at which a connection counts as long-lived.
-func (l *ledger) longAfter() time.Duration { return max(longFloor, longFactor*l.measured()) }
+func (l *ledger) longAfter(now time.Time) time.Duration {
+	return max(longFloor, longFactor*l.service.measured(now))
+}
 
 // age counts claims as long-lived from when they are much older than the service time. A claim that is pending stays short: it waits behind
 // a busy worker, which says nothing about the connection. Cost: one step for each claim that turns long, once, and for each
 // pending one, of which the windows allow few.
 func (l *ledger) age(now time.Time) {
-	limit := l.longAfter()
-	for e := l.young.Front(); e != nil; {
-		c := e.Value.(*claim)
+	limit := l.longAfter(now)
+	for c := l.young.first; c != nil; {
 		if now.Sub(c.since) < limit {
 			return
 		}
-		next := e.Next()
-		if !c.pending {
-			l.young.Remove(e)
-			c.elem, c.long = nil, true
+		next := c.next
+		if !c.flags.pending {
+			l.young.remove(c)
+			c.flags.long = true
 			if c.worker != nil {
+				c.worker.long++
 				l.short--
 				l.long++
 			} else {
-				c.peer.own--
+				c.peer.flow.own--
 			}
 		}
-		e = next
+		c = next
 	}
 }

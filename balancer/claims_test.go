@@ -81,7 +81,7 @@ func TestConcurrentUse(t *testing.T) {
 }
 
 func BenchmarkPick(b *testing.B) {
-	p := New(LeastLoad{}).Picker("app")
+	p := New("self").Picker("app")
 	p.SetWorkers([]Worker{{ID: "w1"}, {ID: "w2"}})
 	for b.Loop() {
 		r, err := p.Pick(PickInfo{Now: start})

@@ -1,9 +1,6 @@
 package balancer
 
-import (
-	"slices"
-	"time"
-)
+import "time"
 
 // Bounds of what is kept of the connections that a worker accepts by itself.
 const (
@@ -42,7 +39,7 @@ func (p *Picker) SetDirect(worker string, d Direct, now time.Time) {
 		return
 	}
 	fewer := d.Open < w.direct.Open
-	p.ledger.direct(w, d, now)
+	p.ledger.reported(w, d, now)
 	p.ledger.forget(w)
 	if fewer {
 		p.notify()
@@ -57,62 +54,62 @@ func (p *Picker) Ready(worker string) bool {
 	return w != nil && w.ready
 }
 
-// Stays reports whether a connection that came in now would be served here whichever peers were drawn, so that the workers may as well accept by
-// themselves. Nothing is claimed.
+// Stays reports whether a connection that came in now would be served here whichever peers were drawn and whoever the client is, so that the
+// workers may as well accept by themselves. Nothing is claimed. Limits hold for claims alone: where there are some, nothing stays.
 func (p *Picker) Stays(now time.Time) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	view, w, _ := p.view(PickInfo{Now: now})
-	if w == nil {
+	if p.set.MaxConnections > 0 || p.set.SoftLimit > 0 {
 		return false
 	}
-	for _, peer := range slices.Clone(view.Peers) {
-		view.Peers = []PeerLoad{peer}
-		if p.policy.Choose(view) != "" {
-			return false
-		}
-	}
-	return true
+	p.ledger.begin(now)
+	p.ledger.age(now)
+	v := &p.view
+	v.begin(p, PickInfo{Now: now}, &Decision{})
+	v.settle(p.ledger.best(v, p.policy))
+	return v.here != nil && p.policy.stays(v)
 }
 
-// direct takes a worker's report in.
-func (l *ledger) direct(w *workerState, d Direct, now time.Time) {
+// reported takes a worker's report in.
+func (l *ledger) reported(w *workerState, d Direct, now time.Time) {
 	s := &w.direct
 	if d.Taken < s.Taken { // of another process
-		*s = direct{}
+		l.leave(w)
 	}
 	if n := d.Timed - s.Timed; n > 0 && n <= d.Timed {
 		for range min(n, directWeight) {
-			l.observe((d.Spent - s.Spent) / time.Duration(n))
+			l.service.timed(now, (d.Spent-s.Spent)/time.Duration(n))
 		}
 	}
-	limit := l.longAfter()
+	limit := l.longAfter(now)
 	if n := len(s.past); n == 0 || now.Sub(s.past[n-1].at) >= limit/directPast {
 		s.past = append(s.past, reading{now, d.Taken})
 	}
 	for len(s.past) > 1 && (now.Sub(s.past[1].at) >= limit || len(s.past) > directPast+1) {
 		s.past = s.past[1:]
 	}
+	l.direct.short -= s.short
+	l.direct.long -= s.Open - s.short
 	s.Direct = d
 	s.short = min(d.Open, int(d.Taken-s.past[0].taken))
+	l.direct.short += s.short
+	l.direct.long += s.Open - s.short
 }
 
 // load is what is open on the worker, claimed or not (count).
 func (w *workerState) load() int { return w.open + w.direct.Open }
 
-// allShort and allLong are what is open on local workers, claimed or not (count).
-func (l *ledger) allShort() int {
-	n := l.short
-	for _, w := range l.workers {
-		n += w.direct.short
-	}
-	return n
+// leave forgets what the worker accepted by itself.
+func (l *ledger) leave(w *workerState) {
+	l.direct.short -= w.direct.short
+	l.direct.long -= w.direct.Open - w.direct.short
+	w.direct = direct{}
 }
 
-func (l *ledger) allLong() int {
-	n := l.long
-	for _, w := range l.workers {
-		n += w.direct.Open - w.direct.short
-	}
-	return n
-}
+// directSum is what is open on all local workers that accept by themselves (counts).
+type directSum struct{ short, long int }
+
+// allShort and allLong are what is open on local workers, claimed or not (count).
+func (l *ledger) allShort() int { return l.short + l.direct.short }
+
+func (l *ledger) allLong() int { return l.long + l.direct.long }

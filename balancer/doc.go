@@ -8,9 +8,11 @@
 //
 // Concurrency: all methods are safe for concurrent use and never block longer than a map look-up; each Picker has one lock.
 //
-// Errors: ErrNoTarget (nobody can serve this app now), ErrBusy (somebody could, and has no room this moment).
+// Errors: ErrNoTarget (nobody can serve this app now), ErrBusy (somebody could, and takes nothing this moment), ErrFull (all have what they
+// may have: wait in the queue), ErrQueueFull (no more may wait).
 //
-// Read target.go (the nouns), then picker.go (claim and release), claims.go (what is known about the claims), direct.go (connections
-// that workers accept by themselves), reports.go (what peers say, and how it ages), links.go (which peers can be reached), leastload.go
-// (the decision), balancer.go (all apps together). DESIGN.md has the why.
+// Read target.go and settings.go (the nouns), then picker.go (claim and release), claims.go and workers.go (what is known of this node), service.go
+// (how long a connection takes), direct.go (connections that workers accept by themselves), peers.go (what peers say, and how it ages), links.go (which
+// peers can be reached), view.go (what a decision looks at), policy.go and leastload.go (the decision), queue.go (who waits for room), decision.go
+// (how it came about), balancer.go (all apps together). DESIGN.md has the why.
 package balancer

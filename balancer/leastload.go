@@ -2,85 +2,138 @@ package balancer
 
 import "time"
 
-// Constants of the default policy (DESIGN.md says where each comes from).
-const (
-	draws  = 2   // peers compared with the local workers
-	margin = 0.2 // of the median service time: what a forward must gain beyond its hop
-	// longWeight is the cost of one long-lived connection per worker, in median service times. Long-lived connections are
-	// placed by count, and a worker that is held by one is a worse choice than an idle one on a peer.
-	longWeight = 2
-)
-
-// View is all that a decision looks at: this node's workers and the peers that could take the connection.
-type View struct {
-	Local  bool          // Local: a local worker has room
-	Idle   bool          // Idle: that worker has no connection at all
-	Self   Load          // Self is this node's own load, exact
-	Peers  []PeerLoad    // Peers that are reachable and ready, not yet tried
-	Median time.Duration // Median service time over the nodes
-	Hop    time.Duration // Hop is what a forward costs
-	Rand   uint64        // Rand is entropy for the draws
-}
-
-// serveHere tells that no peer can do better: a local worker is idle, and no slower than most.
-func (v View) serveHere() bool {
-	return v.Local && v.Idle && smoothService(v.Self.Service, v.Median) <= v.Median
-}
+// longWeight is the cost of one long-lived connection per worker, in median service times. Long-lived connections are
+// placed by count, and a worker that is held by one is a worse choice than an idle one on a peer.
+const longWeight = 2
 
 // Load is how busy the workers of one app on one node are.
 type Load struct {
-	Ready   int           // Ready workers (count)
+	Workers float64       // Workers that are ready, by weight and slow start (count)
 	Open    float64       // Open short connections (count, estimated for peers)
 	Long    float64       // Long-lived connections (count)
 	Service time.Duration // Service is the smoothed service time, 0 = not known
 }
 
-// PeerLoad is the load of one peer.
-type PeerLoad struct {
-	Name string
-	Load
-}
-
-// Policy chooses between serving locally and forwarding. Choose returns the peer's name, or "" for a local worker. It is called
-// only with at least one of the two possible, and may reorder v.Peers. Implementations are pure.
-type Policy interface {
-	Choose(v View) string
-}
-
-// LeastLoad is the default policy: local while a worker is idle, else the peer that is cheaper by more than the hop and a
-// margin, out of two drawn at random.
-type LeastLoad struct{}
-
-// Choose implements Policy.
-// Source: Mitzenmacher, "The Power of Two Choices in Randomized Load Balancing", IEEE TPDS 2001.
-func (LeastLoad) Choose(v View) string {
-	if v.serveHere() || len(v.Peers) == 0 {
-		return ""
+// cost is the time a new connection is expected to wait and be served on a node with load l.
+func cost(l Load, median, hop time.Duration) time.Duration {
+	service := float64(smoothService(l.Service, median))
+	workers := l.Workers
+	if workers <= 0 {
+		workers = 1
 	}
-	best, bestCost := "", time.Duration(0)
-	for i := range min(draws, len(v.Peers)) {
-		// a partial Fisher-Yates shuffle: distinct peers, each draw uniform over the rest
-		j := i + int(v.Rand>>(32*i)%uint64(len(v.Peers)-i))
-		v.Peers[i], v.Peers[j] = v.Peers[j], v.Peers[i]
-		p := v.Peers[i]
-		if c := cost(p.Load, v); best == "" || c < bestCost {
-			best, bestCost = p.Name, c
+	wait := max(0, l.Open+1-workers) / workers * service
+	held := l.Long / workers * (longWeight*float64(median) + 2*float64(hop))
+	return time.Duration(wait + service + held)
+}
+
+// leastLoad is the default policy: here while a worker is idle, else the peer that is cheaper by more than the hop and a
+// margin, out of a few drawn at random.
+// Source: Mitzenmacher, "The Power of Two Choices in Randomized Load Balancing", IEEE TPDS 2001.
+type leastLoad struct{}
+
+func (leastLoad) peer(v *view) *peerApp {
+	if v.serveHere() {
+		v.look.Why = WhyIdle
+		return nil
+	}
+	best, least := v.cheapest()
+	switch {
+	case best == nil:
+		v.look.Why = WhyOnlyHere
+		return nil
+	case v.here == nil:
+		v.look.Why = WhyOnlyThere
+		return best
+	}
+	forward := false
+	if forward, v.look.Why = v.forwards(best, least); forward {
+		return best
+	}
+	return nil
+}
+
+// forwards tells whether a peer that costs so much is better than this node, and why.
+func (v *view) forwards(p *peerApp, c time.Duration) (bool, Reason) {
+	soft := v.softPeer(p)
+	switch {
+	case v.soft && !soft, v.soft == soft && c+v.hop+v.times(v.set.Margin) < cost(v.self, v.median, v.hop):
+		return true, WhyCheaperThere
+	case !v.soft && soft:
+		return false, WhySoft
+	}
+	return false, WhyCheaperHere
+}
+
+func (leastLoad) stays(v *view) bool {
+	if v.serveHere() {
+		return true
+	}
+	for p := range v.others {
+		c := cost(v.load(p), v.median, v.hop)
+		if v.links.facts().far(p.node) {
+			c += v.times(v.set.ZoneMargin)
+		}
+		if forward, _ := v.forwards(p, c); forward {
+			return false
 		}
 	}
-	if !v.Local {
-		return best
-	}
-	if bestCost+v.Hop+time.Duration(margin*float64(v.Median)) < cost(v.Self, v) {
-		return best
-	}
-	return ""
+	return true
 }
 
-// cost is the time a new connection is expected to wait and be served on a node with load l.
-func cost(l Load, v View) time.Duration {
-	service := float64(smoothService(l.Service, v.Median))
-	workers := float64(max(l.Ready, 1))
-	wait := max(0, l.Open+1-workers) / workers * service
-	held := l.Long / workers * (longWeight*float64(v.Median) + 2*float64(v.Hop))
-	return time.Duration(wait + service + held)
+func (leastLoad) before(v *view, a, b *workerState) bool {
+	if v.set.SlowStart > 0 {
+		x := float64(a.load()+1) / v.set.ramp(a.since, v.info.Now)
+		if y := float64(b.load()+1) / v.set.ramp(b.since, v.info.Now); x != y {
+			return x < y
+		}
+	}
+	if a.load() != b.load() {
+		return a.load() < b.load()
+	}
+	return a.unused(b)
+}
+
+func (leastLoad) chosen(*view, *peerApp) {}
+
+// serveHere tells that no peer can do better: a local worker is idle, and this node no slower than most.
+func (v *view) serveHere() bool {
+	return v.here != nil && v.here.load() == 0 && !v.soft && v.whole && smoothService(v.self.Service, v.median) <= v.median
+}
+
+// cheapest draws peers and returns the one with the least cost, crossing zones included; nil when nobody can be asked.
+func (v *view) cheapest() (best *peerApp, least time.Duration) {
+	soft := false
+	try := func(p *peerApp, extra time.Duration) {
+		c := v.consider(p) + extra
+		if s := v.softPeer(p); best == nil || soft && !s || soft == s && c < least {
+			best, least, soft = p, c, s
+		}
+	}
+	for _, p := range v.draw(v.peers.near) {
+		try(p, 0)
+	}
+	for _, p := range v.draw(v.peers.far) {
+		try(p, v.times(v.set.ZoneMargin))
+	}
+	if best == nil {
+		for p := range v.rest {
+			try(p, 0)
+		}
+	}
+	return best, least
+}
+
+// fastest returns the cheapest of all peers that are no more than the band slower than most; nil when there is none. It is asked for where the
+// one that was drawn is slow.
+func (v *view) fastest() (best *peerApp) {
+	least := time.Duration(0)
+	for p := range v.others {
+		if smoothService(p.report.Service, v.median) > v.median {
+			continue
+		}
+		if c := cost(v.load(p), v.median, v.hop); best == nil || c < least {
+			best, least = p, c
+		}
+	}
+	return best
 }

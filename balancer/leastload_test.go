@@ -3,39 +3,81 @@ package balancer
 import (
 	"math"
 	"math/rand/v2"
+	"strings"
 	"testing"
 	"time"
 )
 
 const ms = time.Millisecond
 
-func TestLeastLoad(t *testing.T) {
-	idle, busy := Load{Ready: 2}, Load{Ready: 2, Open: 6}
-	peer := func(name string, l Load) PeerLoad { return PeerLoad{name, l} }
+func TestCost(t *testing.T) {
 	for _, tc := range []struct {
 		name string
-		v    View
-		want string
+		l    Load
+		want time.Duration
 	}{
-		{"an idle worker here", View{Local: true, Idle: true, Self: idle, Peers: []PeerLoad{peer("b", idle)}}, ""},
-		{"no peer", View{Local: true, Self: busy}, ""},
-		{"no worker here", View{Peers: []PeerLoad{peer("b", busy)}}, "b"},
-		{"no worker here, the better of two", View{Peers: []PeerLoad{peer("b", busy), peer("c", idle)}}, "c"},
-		{"busy here, idle there", View{Local: true, Self: busy, Peers: []PeerLoad{peer("b", idle)}}, "b"},
-		{"equally busy", View{Local: true, Self: busy, Peers: []PeerLoad{peer("b", busy)}}, ""},
-		{"gain within hop and margin", View{Local: true, Self: Load{Ready: 4, Open: 4}, Peers: []PeerLoad{peer("b", Load{Ready: 4, Open: 3})}, Hop: ms}, ""},
-		{"gain above hop and margin", View{Local: true, Self: Load{Ready: 4, Open: 5}, Peers: []PeerLoad{peer("b", Load{Ready: 4, Open: 3})}, Hop: ms}, "b"},
-		{"idle but slow here", View{Local: true, Idle: true, Self: Load{Ready: 2, Service: 100 * ms}, Peers: []PeerLoad{peer("b", idle)}}, "b"},
-		{"a little slower is no reason", View{Local: true, Idle: true, Self: Load{Ready: 2, Service: 14 * ms}, Peers: []PeerLoad{peer("b", idle)}}, ""},
-		{"idle, nothing measured here", View{Local: true, Idle: true, Self: idle, Peers: []PeerLoad{peer("b", Load{Ready: 2, Service: ms})}}, ""},
-		{"slow there", View{Local: true, Self: Load{Ready: 2, Open: 3}, Peers: []PeerLoad{peer("b", Load{Ready: 2, Service: 100 * ms})}}, ""},
-		{"one long-lived more per worker here", View{Local: true, Self: Load{Ready: 2, Long: 4}, Peers: []PeerLoad{peer("b", Load{Ready: 2, Long: 2})}, Hop: ms}, "b"},
-		{"long-lived in equal parts", View{Local: true, Self: Load{Ready: 2, Long: 4}, Peers: []PeerLoad{peer("b", Load{Ready: 2, Long: 4})}, Hop: ms}, ""},
+		{"idle", Load{Workers: 2}, 10 * ms},
+		{"one worker idle", Load{Workers: 2, Open: 1}, 10 * ms},
+		{"all busy", Load{Workers: 2, Open: 2}, 15 * ms},
+		{"queues", Load{Workers: 2, Open: 6}, 35 * ms},
+		{"slow", Load{Workers: 2, Service: 100 * ms}, 100 * ms},
+		{"a little slow is as good", Load{Workers: 2, Service: 14 * ms}, 10 * ms},
+		{"a long-lived one on each", Load{Workers: 2, Long: 2}, 10*ms + 2*10*ms + 2*ms},
+		{"twice the weight", Load{Workers: 4, Open: 4}, 12500 * time.Microsecond},
+		{"slow start", Load{Workers: 0.2, Open: 1}, 10*ms + 90*ms},
+	} {
+		if got := cost(tc.l, 10*ms, ms); (got - tc.want).Abs() > time.Microsecond {
+			t.Errorf("%s: %v, want %v", tc.name, got, tc.want)
+		}
+	}
+}
+
+// TestLeastLoad asks a node with two workers and peers with as many.
+func TestLeastLoad(t *testing.T) {
+	for _, tc := range []struct {
+		name  string
+		here  int           // connections open here
+		serve time.Duration // service time here
+		peers map[string]Report
+		want  string // the peer, or "" for here
+	}{
+		{"an idle worker here", 0, 0, map[string]Report{"b": {}}, ""},
+		{"no peer", 6, 0, nil, ""},
+		{"busy here, idle there", 6, 0, map[string]Report{"b": {}}, "b"},
+		{"equally busy", 6, 0, map[string]Report{"b": {Outstanding: 6}}, ""},
+		{"the better of two", 8, 0, map[string]Report{"b": {Outstanding: 6}, "c": {Outstanding: 2}}, "c"},
+		{"gain within hop and margin", 2, 10 * ms, map[string]Report{"b": {Outstanding: 2}}, ""},
+		{"idle but slow here", 0, 100 * ms, map[string]Report{"b": {Service: 10 * ms}, "c": {Service: 10 * ms}}, "b c"},
+		{"a little slower is no reason", 0, 14 * ms, map[string]Report{"b": {Service: 10 * ms}, "c": {Service: 10 * ms}}, ""},
+		{"slow there", 4, 10 * ms, map[string]Report{"b": {Service: 100 * ms}}, ""},
+		{"nobody there", 6, 0, map[string]Report{"b": {Ready: -1}}, ""},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			tc.v.Median = 10 * ms
-			if got := (LeastLoad{}).Choose(tc.v); got != tc.want {
-				t.Errorf("chose %q, want %q", got, tc.want)
+			r := newRig(t, Worker{ID: "w1"}, Worker{ID: "w2"})
+			if tc.serve > 0 {
+				r.p.ledger.service.timed(r.n, tc.serve)
+			}
+			for range tc.here {
+				if _, err := r.pick(PickInfo{LocalOnly: true}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			for name, report := range tc.peers {
+				report.Ready += 2
+				if report.Ready == 1 {
+					report.Ready = 0
+				}
+				r.b.SetLink(name, true)
+				for range 1000 { // its mean is what it reports
+					r.p.SetReport(name, report, r.n)
+				}
+			}
+			got, err := r.pick(PickInfo{Rand: 7})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if id := got.Target.ID; tc.want == "" && got.Target.Kind != KindWorker || tc.want != "" && !strings.Contains(tc.want, id) {
+				t.Errorf("chose %q, want %q; %+v", id, tc.want, r.p.record.last(1))
 			}
 		})
 	}
@@ -43,20 +85,30 @@ func TestLeastLoad(t *testing.T) {
 
 func TestDrawsAreDistinctAndUniform(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(1, 2))
-	const n, rounds = 5, 20000
-	seen := make(map[string]int)
-	for range rounds {
-		// The best of the two drawn wins, so peer i of n wins when it is drawn and no better one is.
-		var peers []PeerLoad
-		for i := range n {
-			peers = append(peers, PeerLoad{node(i), Load{Ready: 1, Open: float64(i)}})
+	for _, n := range []int{5, 40} { // few are all looked at, many are not
+		const rounds = 20000
+		r := newRig(t)
+		for i := range n { // The best of the two drawn wins, so peer i of n wins when it is drawn and no better one is.
+			r.b.SetLink(node(i), true)
+			for range 1000 {
+				r.p.SetReport(node(i), Report{Ready: 1, Outstanding: 10 * i}, r.n)
+			}
 		}
-		seen[(LeastLoad{}).Choose(View{Peers: peers, Median: 10 * ms, Rand: rnd.Uint64()})]++
-	}
-	for i := range n {
-		want := float64(n-1-i) / (n * (n - 1) / 2) // pairs in which i is the better one, of all pairs
-		if got := float64(seen[node(i)]) / rounds; math.Abs(got-want) > 0.02 {
-			t.Errorf("%s won %.3f of the draws, want %.3f", node(i), got, want)
+		seen := make(map[string]int)
+		for range rounds {
+			x, err := r.pick(PickInfo{Rand: rnd.Uint64()})
+			if err != nil {
+				t.Fatal(err)
+			}
+			seen[x.Target.ID]++
+			x.Done(DoneInfo{Now: r.n})
+			r.p.SetReport(x.Target.ID, r.p.peers.byName[x.Target.ID].report, r.n)
+		}
+		for i := range n {
+			want := float64(n-1-i) / float64(n*(n-1)/2) // pairs in which i is the better one, of all pairs
+			if got := float64(seen[node(i)]) / rounds; math.Abs(got-want) > 0.02 {
+				t.Errorf("%d peers: %s won %.3f of the draws, want %.3f", n, node(i), got, want)
+			}
 		}
 	}
 }
@@ -74,9 +126,9 @@ func TestEstimateFades(t *testing.T) {
 		{"one service time old", 10 * ms, func(*peerApp) {}, 2 + 8/math.E},
 		{"very old", time.Minute, func(*peerApp) {}, 2},
 		{"from the future", -time.Second, func(*peerApp) {}, 10},
-		{"sent and finished since", 0, func(p *peerApp) { p.sent, p.done = 3, 1 }, 12},
-		{"what is open from here is never discounted", time.Minute, func(p *peerApp) { p.own = 7 }, 7},
-		{"never negative", time.Minute, func(p *peerApp) { p.done = 50 }, 0},
+		{"sent and finished since", 0, func(p *peerApp) { p.flow.sent, p.flow.done = 3, 1 }, 12},
+		{"what is open from here is never discounted", time.Minute, func(p *peerApp) { p.flow.own = 7 }, 7},
+		{"never negative", time.Minute, func(p *peerApp) { p.flow.done = 50 }, 0},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			p := base
@@ -94,9 +146,9 @@ func TestUpdate(t *testing.T) {
 	if want := 2 + 2*reportAlpha; math.Abs(p.mean-want) > 1e-9 {
 		t.Errorf("mean %v, want %v: seeded with the cluster's, then smoothed", p.mean, want)
 	}
-	p.sent, p.done = 3, 2
+	p.flow.sent, p.flow.done = 3, 2
 	p.update(Report{}, time.Unix(2, 0), 5)
-	if p.seeded || p.sent != 0 || p.done != 0 {
+	if !p.since.IsZero() || p.flow != (flow{}) {
 		t.Errorf("a peer that does not serve keeps %+v", p)
 	}
 	p.update(Report{Ready: 1, Outstanding: 5}, time.Unix(3, 0), 5)
@@ -114,30 +166,67 @@ func TestServiceSmoothing(t *testing.T) {
 			t.Errorf("smoothService(%v, %v) = %v, want %v", tc.own, tc.median, got, tc.want)
 		}
 	}
-	l := newLedger()
-	if l.measured() != 0 {
-		t.Errorf("%v before anything was measured", l.measured())
+}
+
+func TestServiceAverage(t *testing.T) {
+	var s service
+	now := time.Unix(1000, 0)
+	if s.measured(now) != 0 {
+		t.Errorf("%v before anything was measured", s.measured(now))
 	}
-	l.observe(20 * ms)
-	if l.measured() != 20*ms {
-		t.Errorf("%v after one observation of 20 ms", l.measured())
+	one := func(d time.Duration) time.Duration {
+		s.observe(now, d, d, true)
+		return s.measured(now)
 	}
-	l.observe(40 * ms)
-	if l.measured() != 30*ms {
-		t.Errorf("%v after 20 and 40 ms", l.measured())
+	if got := one(20 * ms); got != 20*ms {
+		t.Errorf("%v after one observation of 20 ms", got)
+	}
+	if got := one(40 * ms); got != 30*ms {
+		t.Errorf("%v after 20 and 40 ms", got)
 	}
 	for range 1000 {
-		l.observe(10 * ms)
+		one(10 * ms)
 	}
-	if d := l.measured() - 10*ms; d < 0 || d > ms {
-		t.Errorf("%v after many of 10 ms", l.measured())
+	before := s.measured(now)
+	if d := before - 10*ms; d < 0 || d > ms {
+		t.Errorf("%v after many of 10 ms", before)
 	}
-	before := l.measured()
-	l.observe(time.Hour)
-	if got, most := l.measured()-before, time.Duration(serviceAlpha*float64(serviceMax)); got > most {
+	if got := one(time.Hour); got != before {
+		t.Errorf("what was kept open for an hour moved the average by %v", got-before)
+	}
+	one(-time.Hour)
+	known := one(serviceMax)
+	if got, most := known-before, time.Duration(serviceAlpha*float64(serviceMax)); got > most {
 		t.Errorf("one observation moved the average by %v, want at most %v", got, most)
 	}
-	l.observe(-time.Hour)
+	now = now.Add(serviceAge + 1)
+	if got := s.measured(now); got != 0 {
+		t.Errorf("%v is still believed after a long time without any", got)
+	}
+	if got := one(0); (got - (known+serviceMin)/2).Abs() > time.Microsecond {
+		t.Errorf("%v after the first one since, want the middle of it and what was known", got)
+	}
+}
+
+// TestServiceWithoutWaiting serves one connection after the other, of which several wait at any time.
+func TestServiceWithoutWaiting(t *testing.T) {
+	r := newRig(t, Worker{ID: "w1"})
+	var waiting []PickResult
+	for range 5 {
+		waiting = append(waiting, r.must(PickInfo{}, "w1"))
+	}
+	for range 1000 {
+		r.n = r.n.Add(10 * ms)
+		waiting[0].Done(DoneInfo{Now: r.n})
+		waiting = append(waiting[1:], r.must(PickInfo{}, "w1"))
+	}
+	if got := r.p.Local(r.n).Service; got < 9900*time.Microsecond || got > 11*ms {
+		t.Errorf("service of %v measured, want 10 ms: each took 50 ms, of which it waited 40", got)
+	}
+	for _, x := range waiting {
+		x.Done(DoneInfo{Now: r.n})
+	}
+	r.settled()
 }
 
 func TestMedianService(t *testing.T) {
@@ -152,24 +241,24 @@ func TestMedianService(t *testing.T) {
 		{"of two the faster", 50 * ms, []time.Duration{5 * ms}, 5 * ms},
 		{"a slow one does not steer", 50 * ms, []time.Duration{5 * ms, 6 * ms}, 6 * ms},
 	} {
-		b := New(LeastLoad{})
+		b := New("self")
 		p := b.Picker("app")
 		if tc.self > 0 {
-			p.ledger.observe(tc.self)
+			p.ledger.service.timed(start, tc.self)
 		}
 		for i, d := range tc.peers {
 			p.SetReport(node(i), Report{Ready: 1, Service: d}, time.Unix(1, 0))
 			b.SetLink(node(i), true)
 		}
 		p.SetReport("dead", Report{Ready: 1, Service: time.Minute}, time.Unix(1, 0)) // the last word of a dead peer must not steer
-		if got := p.medianService(); got != tc.want {
+		if got := p.peers.median(p.ledger.service.measured(start)); got != tc.want {
 			t.Errorf("%s: %v, want %v", tc.name, got, tc.want)
 		}
 	}
 }
 
 func TestHop(t *testing.T) {
-	b := New(LeastLoad{})
+	b := New("self")
 	for range 100 {
 		b.ObserveHop(0)
 	}

@@ -1,7 +1,6 @@
 package balancer
 
 import (
-	"slices"
 	"sync"
 	"time"
 )
@@ -15,57 +14,139 @@ type Counts struct {
 
 // Picker places the connections of one app. Get one from Balancer.Picker.
 type Picker struct {
-	policy Policy
 	links  *links
 	totals *totals
 
 	mu      sync.Mutex // guards all below
+	set     Settings
+	policy  policy
 	ledger  ledger
-	peers   map[string]*peerApp
-	names   []string      // of peers, sorted
+	peers   peerSet
+	queue   queue
+	record  record
+	view    view // of the present pick
+	turns   turns
 	changed chan struct{} // closed at the next change, nil while nobody waits
 }
 
-func newPicker(policy Policy, l *links, t *totals) *Picker {
-	return &Picker{policy: policy, links: l, totals: t, ledger: newLedger(), peers: make(map[string]*peerApp)}
+func newPicker(self string, l *links, t *totals) *Picker {
+	p := &Picker{links: l, totals: t, ledger: newLedger(), peers: newPeerSet(), record: newRecord()}
+	p.view.scratch = scratch{selfHash: hashName(self), turns: &p.turns}
+	p.Configure(DefaultSettings())
+	return p
 }
 
-// Pick chooses a target and claims it. Errors: ErrNoTarget, ErrBusy.
+// Configure changes the settings, from the next pick on.
+func (p *Picker) Configure(s Settings) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if s == p.set {
+		return
+	}
+	p.set, p.policy = s, policyOf(s.Policy)
+	p.notify() // a limit may be gone
+}
+
+// Settings returns the present settings.
+func (p *Picker) Settings() Settings {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.set
+}
+
+// Pick chooses a target and claims it. Errors: ErrNoTarget, ErrBusy, ErrFull.
 func (p *Picker) Pick(info PickInfo) (PickResult, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	view, w, stalled := p.view(info)
-	if w == nil && len(view.Peers) == 0 {
-		if stalled {
-			return PickResult{}, ErrBusy
+	p.ledger.begin(info.Now)
+	p.ledger.age(info.Now)
+	look := p.record.open()
+	w, peer, err := p.decide(info, look)
+	if err != nil {
+		if info.Waiter == nil { // who waits asks again and again
+			p.record.keep()
 		}
-		return PickResult{}, ErrNoTarget
+		return PickResult{}, err
 	}
-	name := p.policy.Choose(view)
-	if name == "" && w.full() {
-		return PickResult{}, ErrBusy // it will take something in a moment, or count as stalled
-	}
+	p.record.keep()
+	p.policy.chosen(&p.view, peer)
+	p.served(info.Waiter)
 	p.totals.taken.Add(1)
-	if name == "" {
-		return p.result(p.ledger.claimWorker(w, info.Now)), nil
+	if peer == nil {
+		look.Target = Target{KindWorker, w.ID}
+		return p.result(p.ledger.claimWorker(w, info.Now, !info.LocalOnly)), nil
 	}
+	look.Target = Target{KindPeer, peer.name}
 	p.totals.forwarded.Add(1)
-	p.links.sent(name, info.Now)
-	return p.result(p.ledger.claimPeer(name, p.peers[name], info.Now)), nil
+	p.links.sent(peer.name, info.Now)
+	return p.result(p.ledger.claimPeer(peer, info.Now)), nil
 }
 
-// view is what a decision looks at, and the local worker that would be chosen, if there is one. stalled: one was passed over because it takes
-// nothing. The lock is held.
-func (p *Picker) view(info PickInfo) (v View, w *workerState, stalled bool) {
-	p.ledger.age(info.Now)
-	w, stalled = p.ledger.best(info.Tried, info.Now)
-	v = View{Local: w != nil, Idle: w != nil && w.load() == 0, Rand: info.Rand, Self: p.selfLoad()}
-	v.Median = p.medianService()
-	if !info.LocalOnly && !v.serveHere() {
-		v.Hop = p.links.hop()
-		v.Peers = p.reachable(info, v.Median)
+// decide chooses a worker here, or a peer, and notes in look how that came about. It changes nothing that a later pick depends on.
+func (p *Picker) decide(info PickInfo, look *Decision) (*workerState, *peerApp, error) {
+	v := &p.view
+	v.begin(p, info, look)
+	here := p.ledger.best(v, p.policy)
+	v.settle(here)
+	look.add(v.own(here))
+	var peer *peerApp
+	if info.LocalOnly {
+		look.Why = WhyForwarded
+	} else {
+		peer = p.policy.peer(v)
 	}
-	return v, w, stalled
+	switch {
+	case v.here == nil && peer == nil && v.full:
+		look.Why = WhyFull
+		return nil, nil, ErrFull
+	case v.here == nil && peer == nil && here.stalled:
+		look.Why = WhyBlocked
+		return nil, nil, ErrBusy
+	case v.here == nil && peer == nil:
+		look.Why = WhyNobody
+		return nil, nil, ErrNoTarget
+	}
+	peer, err := p.patient(v, peer)
+	if err == nil && peer == nil && v.here.full() {
+		look.Why = WhyBlocked
+		err = ErrBusy // it will take something in a moment, or count as stalled
+	}
+	return v.here, peer, err
+}
+
+// begin makes the view that of a new pick.
+func (v *view) begin(p *Picker, info PickInfo, look *Decision) {
+	l := &p.ledger
+	service := l.service.measured(info.Now)
+	ramp := p.set.ramp(l.since, info.Now)
+	*v = view{info: info, set: &p.set, links: p.links, peers: &p.peers, whole: ramp == 1, median: p.peers.median(service), hop: p.links.hop(),
+		door: l.door, look: look, scratch: v.scratch}
+	v.rand = info.Rand
+	v.self = Load{Workers: float64(len(l.order)) * p.links.facts().weight() * ramp, Open: float64(l.allShort()), Long: float64(l.allLong()), Service: service}
+	look.At, look.Client, look.Policy = info.Now, info.Client, p.set.Policy
+	look.Median, look.Hop, look.Margin, look.ZoneMargin = v.median, v.hop, v.times(p.set.Margin), v.times(p.set.ZoneMargin)
+	look.Waiting, look.Peers = p.queue.n, len(p.peers.near)+len(p.peers.far)
+}
+
+// own is this node as a candidate.
+func (v *view) own(here local) Candidate {
+	c := Candidate{Load: v.self, Free: -1, Cost: cost(v.self, v.median, v.hop)}
+	switch {
+	case here.best != nil:
+	case here.limited:
+		c.State = StateFull
+	case here.stalled:
+		c.State = StateBlocked
+	case len(v.info.Tried) > 0:
+		c.State = StateTried
+	default:
+		c.State = StateIdle
+	}
+	return c
+}
+
+func (p *Picker) result(c *claim) PickResult {
+	return PickResult{Target: c.target, picker: p, claim: c}
 }
 
 // Claim claims a worker that is known to have a connection already, such as one that was given to it by a former run of the node.
@@ -73,56 +154,16 @@ func (p *Picker) view(info PickInfo) (v View, w *workerState, stalled bool) {
 func (p *Picker) Claim(worker string, now time.Time) PickResult {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	w := p.ledger.workers[worker]
-	if w == nil {
-		w = &workerState{Worker: Worker{ID: worker}}
-		p.ledger.workers[worker] = w
-	}
 	p.totals.taken.Add(1)
-	c := p.ledger.claimWorker(w, now)
+	c := p.ledger.claimWorker(p.ledger.state(worker), now, true)
 	p.ledger.taken(c)
 	return p.result(c)
-}
-
-func (p *Picker) selfLoad() Load {
-	l := &p.ledger
-	return Load{Ready: l.readyCount(), Open: float64(l.allShort()), Long: float64(l.allLong()), Service: l.measured()}
-}
-
-// reachable lists the peers that could take the connection, with their estimated load, by name. When none is heard at all, it is more likely
-// that this node was held up than that every peer died within the same moment: then the silent ones are asked, and their answer tells.
-func (p *Picker) reachable(info PickInfo, median time.Duration) []PeerLoad {
-	if out := p.usable(info, median, false); len(out) > 0 {
-		return out
-	}
-	return p.usable(info, median, true)
-}
-
-func (p *Picker) usable(info PickInfo, median time.Duration, silent bool) []PeerLoad {
-	var out []PeerLoad
-	for _, name := range p.names {
-		r := p.peers[name]
-		if r.report.Ready == 0 || slices.Contains(info.Tried, name) || !p.links.usable(name, info.Now, silent) {
-			continue
-		}
-		out = append(out, PeerLoad{Name: name, Load: Load{
-			Ready: r.report.Ready, Open: r.estimate(info.Now, median), Long: float64(r.report.Long), Service: r.report.Service,
-		}})
-	}
-	return out
-}
-
-func (p *Picker) result(c *claim) PickResult {
-	return PickResult{Target: c.target,
-		Taken: func() { p.taken(c) },
-		Done:  func(d DoneInfo) { p.release(c, d) },
-	}
 }
 
 func (p *Picker) taken(c *claim) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if c.done || !c.pending {
+	if c.flags.done || !c.flags.pending {
 		return
 	}
 	p.ledger.taken(c)
@@ -135,15 +176,16 @@ func (p *Picker) taken(c *claim) {
 func (p *Picker) release(c *claim, d DoneInfo) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if c.done {
+	if c.flags.done {
 		return
 	}
 	switch {
-	case c.peer == nil || !c.pending:
+	case c.peer == nil || !c.flags.pending:
 	case d.Failed:
 		p.links.eject(c.target.ID, d.Now)
 	case d.Refused:
 		p.links.answered(c.target.ID)
+		c.peer.full = true // it said that it has no room, which its report does not say yet
 	}
 	p.ledger.release(c, d)
 	p.totals.returned.Add(1)
@@ -162,66 +204,58 @@ func (p *Picker) SetWorkers(workers []Worker) {
 func (p *Picker) SetReport(peer string, r Report, now time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	s := p.peers[peer]
+	s := p.peers.byName[peer]
 	if s == nil {
-		s = &peerApp{}
-		p.peers[peer] = s
-		at, _ := slices.BinarySearch(p.names, peer)
-		p.names = slices.Insert(p.names, at, peer)
+		s = &peerApp{name: peer, hash: hashName(peer)}
+		s.node, s.heard = p.links.of(peer)
+		p.peers.byName[peer] = s
 	}
-	wasReady := s.report.Ready
-	s.update(r, now, p.clusterMean())
-	if wasReady != r.Ready {
+	switch {
+	case p.peers.set(s, r, now, p.clusterMean, p.links.facts()):
 		p.notify()
+	case p.set.MaxConnections > 0 && s.free(p.set.MaxConnections) > 0:
+		p.queue.wake()
 	}
+}
+
+// facts follows a change of what is known of the nodes: whether a peer is heard, its zone, its weight; or this node's own.
+func (p *Picker) facts(peer string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if s := p.peers.byName[peer]; s != nil {
+		s.node, s.heard = p.links.of(peer)
+	} else if peer != "" {
+		return
+	}
+	p.peers.arrange(p.links.facts())
 }
 
 // Forget drops a peer that has left. Claims still open on it are given back as usual.
 func (p *Picker) Forget(peer string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	delete(p.peers, peer)
-	p.names = slices.DeleteFunc(p.names, func(n string) bool { return n == peer })
+	if p.peers.byName[peer] != nil {
+		delete(p.peers.byName, peer)
+		p.peers.arrange(p.links.facts())
+	}
 }
 
-// clusterMean is the mean of open short connections per worker over this node and all peers that serve the app.
 func (p *Picker) clusterMean() float64 {
-	sum, n := 0.0, 0.0
-	if ready := p.ledger.readyCount(); ready > 0 {
-		sum, n = float64(p.ledger.allShort())/float64(ready), 1
-	}
-	for _, name := range p.names {
-		if r := p.peers[name]; r.seeded {
-			sum, n = sum+r.mean, n+1
-		}
-	}
-	return sum / max(n, 1)
+	ready := len(p.ledger.order)
+	return p.peers.mean(float64(p.ledger.allShort())/float64(max(ready, 1)), ready > 0)
 }
 
-// medianService is the median (of an even number the lower one) of the service times that this node and its peers have measured, or the seed.
-func (p *Picker) medianService() time.Duration {
-	all := make([]time.Duration, 0, 1+len(p.names))
-	if d := p.ledger.measured(); d > 0 {
-		all = append(all, d)
-	}
-	for name, r := range p.peers {
-		if r.report.Ready > 0 && r.report.Service > 0 && p.links.heard(name) {
-			all = append(all, r.report.Service)
-		}
-	}
-	if len(all) == 0 {
-		return serviceSeed
-	}
-	slices.Sort(all)
-	return all[(len(all)-1)/2]
-}
-
-// Local returns this node's own load for the report to the peers.
+// Local returns this node's own load for the report to the peers. Where connections have a limit, those that wait here are reported too: what
+// gets free here is theirs.
 func (p *Picker) Local(now time.Time) Report {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.ledger.age(now)
-	return Report{Ready: p.ledger.readyCount(), Outstanding: p.ledger.allShort(), Long: p.ledger.allLong(), Service: p.ledger.measured()}
+	r := Report{Ready: len(p.ledger.order), Outstanding: p.ledger.allShort(), Long: p.ledger.allLong(), Service: p.ledger.service.measured(now)}
+	if p.queue.n > 0 {
+		r.Outstanding += min(p.queue.n, p.ledger.room(p.set.MaxConnections))
+	}
+	return r
 }
 
 // Accepted is the work that this node has accepted: its open short connections, those that peers serve included, per worker of its own
@@ -230,10 +264,10 @@ func (p *Picker) Accepted() float64 {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	work := p.ledger.allShort()
-	for _, r := range p.peers {
-		work += max(r.own, 0)
+	for _, r := range p.peers.byName {
+		work += max(r.flow.own, 0)
 	}
-	return float64(work) / float64(max(p.ledger.readyCount(), 1))
+	return float64(work) / float64(max(len(p.ledger.order), 1))
 }
 
 // Open returns the number of connections open on one worker, those that it accepted by itself included (count).
@@ -264,10 +298,11 @@ func (p *Picker) wake() {
 	p.notify()
 }
 
-// notify wakes whoever waits on Changed. The lock is held.
+// notify wakes whoever waits on Changed, and the first in the queue. The lock is held.
 func (p *Picker) notify() {
 	if p.changed != nil {
 		close(p.changed)
 		p.changed = nil
 	}
+	p.queue.wake()
 }

@@ -17,7 +17,7 @@ type rig struct {
 }
 
 func newRig(t *testing.T, workers ...Worker) *rig {
-	b := New(LeastLoad{})
+	b := New("self")
 	r := &rig{t: t, b: b, p: b.Picker("app"), n: start}
 	r.p.SetWorkers(workers)
 	return r
@@ -55,17 +55,17 @@ func (r *rig) settled() {
 		r.t.Errorf("%d claims taken, %d given back", c.Taken, c.Returned)
 	}
 	l := &r.p.ledger
-	if l.short != 0 || l.long != 0 || l.young.Len() != 0 {
-		r.t.Errorf("short %d, long %d, young %d after all was given back", l.short, l.long, l.young.Len())
+	if l.short != 0 || l.long != 0 || l.young.n != 0 {
+		r.t.Errorf("short %d, long %d, young %d after all was given back", l.short, l.long, l.young.n)
 	}
 	for id, w := range l.workers {
 		if w.open != 0 || w.pending != 0 {
 			r.t.Errorf("%s: %d open, %d pending after all was given back", id, w.open, w.pending)
 		}
 	}
-	for name, p := range r.p.peers {
-		if p.own != 0 {
-			r.t.Errorf("%s: %d of ours after all was given back", name, p.own)
+	for name, p := range r.p.peers.byName {
+		if p.flow.open != 0 || p.flow.own != 0 {
+			r.t.Errorf("%s: %d of ours after all was given back", name, p.flow.open)
 		}
 	}
 }
@@ -290,13 +290,13 @@ func TestForwardedLongLivedDoNotFillThePeer(t *testing.T) {
 	if _, err := r.pick(PickInfo{Tried: []string{"b"}}); !errors.Is(err, ErrNoTarget) {
 		t.Fatal(err)
 	}
-	if got := r.p.peers["b"].estimate(r.n, 10*ms); got > 0.5 {
+	if got := r.p.peers.byName["b"].estimate(r.n, 10*ms); got > 0.5 {
 		t.Errorf("20 long-lived connections of ours count as %v short ones", got)
 	}
 	for _, a := range open {
 		a.Done(DoneInfo{Now: r.n})
 	}
-	if got := r.p.peers["b"].done; got != 0 {
+	if got := r.p.peers.byName["b"].flow.done; got != 0 {
 		t.Errorf("%d long-lived connections taken off the short ones of the report", got)
 	}
 	r.settled()
@@ -348,7 +348,7 @@ func TestForget(t *testing.T) {
 	r.refused(PickInfo{Tried: []string{"c"}}, ErrNoTarget)
 	r.peer("b")
 	a.Done(DoneInfo{Now: r.n})
-	if got := r.p.peers["b"].own; got != 0 {
+	if got := r.p.peers.byName["b"].flow.own; got != 0 {
 		t.Errorf("a claim of before the peer left counts as %d after", got)
 	}
 	r.settled()

@@ -66,7 +66,7 @@ func newSim(t *testing.T, c simCell) *sim {
 	s := &sim{t: t, cell: c, rnd: rand.New(rand.NewPCG(7, 11)), epoch: time.Unix(1000, 0), free: make(map[string]time.Duration),
 		open: make(map[string]int), windows: make(map[int][]int)}
 	for i := range c.nodes {
-		b := New(LeastLoad{})
+		b := New(node(i))
 		var ws []Worker
 		for w := range c.workers {
 			ws = append(ws, Worker{ID: worker(i, w)})

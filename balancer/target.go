@@ -2,6 +2,7 @@ package balancer
 
 import (
 	"errors"
+	"net/netip"
 	"time"
 )
 
@@ -22,18 +23,34 @@ type Target struct {
 
 // PickInfo describes the connection to be placed.
 type PickInfo struct {
-	Now       time.Time // Now is the moment of the decision, on the caller's monotonic clock.
-	Rand      uint64    // Rand is entropy for this one decision.
-	LocalOnly bool      // LocalOnly is set for a forwarded connection: it is never forwarded again.
-	Tried     []string  // Tried holds IDs of targets that have refused this connection; they are not chosen.
+	Now       time.Time  // Now is the moment of the decision, on the caller's monotonic clock.
+	Rand      uint64     // Rand is entropy for this one decision.
+	Client    netip.Addr // Client is the client's address, for PolicyHash; it may be unknown.
+	LocalOnly bool       // LocalOnly is set for a forwarded connection: it is never forwarded again.
+	Tried     []string   // Tried holds IDs of targets that have refused this connection; they are not chosen.
+	Waiter    *Waiter    // Waiter is the connection's place in the queue, if it has one.
 }
 
 // PickResult is a claimed target. The holder calls Taken when the target took the connection over, and Done exactly once when
 // the connection is over or the target did not take it; further calls of either do nothing.
 type PickResult struct {
 	Target Target
-	Taken  func()
-	Done   func(DoneInfo)
+	picker *Picker
+	claim  *claim
+}
+
+// Taken notes that the target took the connection over.
+func (r PickResult) Taken() {
+	if r.claim != nil {
+		r.picker.taken(r.claim)
+	}
+}
+
+// Done gives the claim back.
+func (r PickResult) Done(d DoneInfo) {
+	if r.claim != nil {
+		r.picker.release(r.claim, d)
+	}
 }
 
 // DoneInfo says how a claim ended.
@@ -47,6 +64,7 @@ type DoneInfo struct {
 // taken (count, 0 = no bound); an offer to a Node worker cannot be revoked, so the window bounds what waits behind a blocked event loop.
 type Worker struct {
 	ID     string
+	Name   string // Name is the same for the process that takes its place; empty = ID.
 	Window int
 }
 
@@ -63,3 +81,10 @@ var ErrNoTarget = errors.New("no worker is ready for this app, here or on any re
 
 // ErrBusy is returned when workers are ready but none has room for another connection; wait on Picker.Changed.
 var ErrBusy = errors.New("every worker of this app has its window full")
+
+// ErrFull is returned when every worker has as many connections as the app's settings allow, or when waiting for a faster one is expected
+// to take less time than the slow one that has room; wait in the queue (Picker.Wait).
+var ErrFull = errors.New("every worker of this app has all the connections it may have")
+
+// ErrQueueFull is returned when no more connections may wait.
+var ErrQueueFull = errors.New("every worker of this app has all the connections it may have, and no more may wait")

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"meshnode/balancer"
 	"meshnode/mesh"
 	"meshnode/mesh/mux"
 	"meshnode/store"
@@ -148,7 +149,7 @@ func (n *Node) openMesh(ctx context.Context) error {
 		return fmt.Errorf("the peer port %s (UDP) cannot be opened: %w; choose another with -bind", n.mux.Addr(), err)
 	}
 	o := mesh.Options{Packets: packets, Logger: n.log, Metrics: n.tele.Metrics,
-		Self: mesh.Member{Name: n.s.Node, ID: n.who.ID, Addr: n.who.addr, Cluster: n.store.State().ID, Version: n.o.Version, Zone: n.s.Zone,
+		Self: mesh.Member{Name: n.s.Node, ID: n.who.ID, Addr: n.who.addr, Cluster: n.store.State().ID, Version: n.o.Version, Zone: n.s.Zone, Weight: n.s.Weight,
 			Tags: n.s.Tags, Cores: n.who.cores, StartedAt: n.who.started},
 		GossipListener: n.mux.Listen(mux.Gossip), LoadListener: n.mux.Listen(mux.Load),
 		DialGossip: func(ctx context.Context, addr string) (net.Conn, error) { return n.mux.Dial(ctx, mux.Gossip, addr) },
@@ -178,6 +179,9 @@ func (n *Node) refreshMembers() {
 	for _, m := range n.mesh.Members() {
 		now[m.Name] = m
 		n.noteMember(m)
+		if m.Name != n.s.Node {
+			n.bal.SetNode(m.Name, balancer.Node{Zone: m.Zone, Weight: m.Weight})
+		}
 		if m.Status == mesh.Failed || m.Status == mesh.Left {
 			n.bal.Forget(m.Name)
 		}

@@ -175,6 +175,7 @@ func (n *Node) localWarnings(l api.LocalStatus) []api.Warning {
 		}
 	}
 	out = append(out, n.uncaughtWarnings()...)
+	out = append(out, n.ejectionWarnings(time.Now())...)
 	if f := n.store.Status().Fault; f != nil {
 		out = append(out, api.Warning{What: fmt.Sprintf("%s does not follow the configuration: %v", n.s.Node, f), Remedy: "use the same release of meshnode on all servers"})
 	}

@@ -1,5 +1,7 @@
 package node
 
+import "time"
+
 // metricLearnedDropped counts client addresses that were not recorded because too many waited; the next worker reports them again.
 var metricLearnedDropped = []string{"node", "learned_dropped"}
 
@@ -17,6 +19,12 @@ func (n *Node) collect() error {
 		{"connections_forwarded_in_total", "Connections that came from peers and were taken.", true, func() float64 { return float64(n.proxy.Stats().ForwardedIn) }},
 		{"connections_refused_total", "Connections that nobody could serve.", true, func() float64 { return float64(n.proxy.Stats().Refused) }},
 		{"connections_retried_total", "Targets that did not take a connection, so that another was asked.", true, func() float64 { return float64(n.proxy.Stats().Retried) }},
+		{"connections_waiting", "Connections that wait because every worker has all it may have.", false, func() float64 { return float64(n.bal.Waits().Waiting) }},
+		{"queue_refused_total", "Connections refused at once because no more may wait.", true, func() float64 { return float64(n.bal.Waits().Refused) }},
+		{"queue_timeouts_total", "Connections refused because they waited too long.", true, func() float64 { return float64(n.bal.Waits().TimedOut) }},
+		{"peers_ejected", "Peers that get no connections because they did not answer.", false, func() float64 { return float64(len(n.bal.Ejected(time.Now()))) }},
+		{"ejections_total", "How often a peer was ejected.", true, func() float64 { done, _ := n.bal.Ejections(); return float64(done) }},
+		{"ejections_spared_total", "How often a peer was not ejected because half of them were already.", true, func() float64 { _, spared := n.bal.Ejections(); return float64(spared) }},
 		{"claims_taken_total", "Claims made on targets.", true, func() float64 { return float64(n.bal.Counts().Taken) }},
 		{"claims_returned_total", "Claims given back.", true, func() float64 { return float64(n.bal.Counts().Returned) }},
 		{"log_lines_lost_total", "Lines of worker output that were not stored or not passed on.", true, func() float64 { return float64(n.sup.LostLines()) }},

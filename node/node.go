@@ -260,7 +260,8 @@ func (n *Node) openSelf(after *yieldError) error {
 
 // openData opens the data path and the supervisor, with no worker yet.
 func (n *Node) openData(context.Context) error {
-	n.bal = balancer.New(balancer.LeastLoad{})
+	n.bal = balancer.New(n.s.Node)
+	n.bal.SetNode("", balancer.Node{Zone: n.s.Zone, Weight: n.s.Weight})
 	kept, err := n.o.Keeper.Kept()
 	if err != nil {
 		return fmt.Errorf("take over from the former run: %w", err)

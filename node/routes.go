@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 
@@ -79,7 +80,8 @@ func (r *routes) publish(app string) {
 	out := make([]balancer.Worker, 0, len(r.ready[app]))
 	for id, passes := range r.ready[app] {
 		if !passes || r.listens(app, id) {
-			out = append(out, balancer.Worker{ID: id, Window: window})
+			slot, _, _ := strings.Cut(id, "#") // the same for whoever comes after it
+			out = append(out, balancer.Worker{ID: id, Name: slot, Window: window})
 		}
 	}
 	r.n.bal.Picker(app).SetWorkers(out)

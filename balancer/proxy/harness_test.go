@@ -63,7 +63,7 @@ func newBench(t *testing.T) *bench {
 
 func (b *bench) node(name string, o Options) *tnode {
 	b.t.Helper()
-	n := &tnode{b: b, name: name, bal: balancer.New(balancer.LeastLoad{}), served: make(chan error, 1)}
+	n := &tnode{b: b, name: name, bal: balancer.New(name), served: make(chan error, 1)}
 	o.Balancer, o.Logger = n.bal, hclog.NewNullLogger()
 	if o.DialPeer == nil {
 		o.DialPeer = b.dial

@@ -31,6 +31,7 @@ type conn struct {
 	room     bool // it counts among the relays
 	queued   bool // the peer was told to wait
 	crowded  bool // there was no room among the relays until c.until
+	waited   bool // it has been the first in the queue for a worker
 	over     sync.Once
 }
 
@@ -40,7 +41,10 @@ func (s *Server) place(c *conn) bool {
 	for {
 		// The channel is taken before the pick, so that no change between the two is missed.
 		changed := c.picker.Changed()
-		r, err := c.picker.Pick(balancer.PickInfo{Now: time.Now(), Rand: rand.Uint64(), LocalOnly: c.stream != nil || c.noRoom(), Tried: c.tried})
+		r, err := c.pick(nil)
+		if errors.Is(err, balancer.ErrFull) && c.stream == nil {
+			return s.queue(c)
+		}
 		if err == nil {
 			if s.give(c, r) {
 				return true
@@ -51,7 +55,7 @@ func (s *Server) place(c *conn) bool {
 			}
 			continue
 		}
-		if c.stream != nil && errors.Is(err, balancer.ErrNoTarget) {
+		if c.stream != nil && !errors.Is(err, balancer.ErrBusy) {
 			c.refuse(err) // the peer has other places to ask
 			return false
 		}
@@ -65,6 +69,12 @@ func (s *Server) place(c *conn) bool {
 			return false
 		}
 	}
+}
+
+// pick chooses a target for c, which has that place in the queue or none.
+func (c *conn) pick(w *balancer.Waiter) (balancer.PickResult, error) {
+	return c.picker.Pick(balancer.PickInfo{Now: time.Now(), Rand: rand.Uint64(), Client: c.client.Addr(), LocalOnly: c.stream != nil || c.noRoom(),
+		Tried: c.tried, Waiter: w})
 }
 
 // await waits for the channel; false means that the time is over or the server is closing.
