@@ -104,6 +104,7 @@ func declareApp(fs *flag.FlagSet) *appFlags {
 	fs.Var(secondsFlag{&f.base.Timeouts.Kill}, "kill-timeout", "`time` how long a worker may take to end before it is killed (default 10s)")
 	fs.Var(secondsFlag{&f.base.Timeouts.Kill}, "k", sameAs+"kill-timeout")
 	f.declareCare(fs)
+	f.declareBalance(fs)
 	fs.VisitAll(func(g *flag.Flag) {
 		if !before[g.Name] {
 			f.declaredName = append(f.declaredName, g.Name)
@@ -169,6 +170,11 @@ func (f *appFlags) check(a spec.App) error {
 	}
 	if err := oneOf("-order", string(a.Order), orders); err != nil {
 		return err
+	}
+	if a.Balance.Policy != "" {
+		if err := oneOf("-policy", string(a.Balance.Policy), policies()); err != nil {
+			return err
+		}
 	}
 	if err := spec.ValidateName(a.Name); err != nil {
 		if f.name == "" {

@@ -138,7 +138,7 @@ func specTable(a spec.App, s api.AppStatus) string {
 	}
 	for _, d := range differences(spec.App{}.WithDefaults(), a) { // what was set of the rest
 		group, _, _ := strings.Cut(d.Key, ".")
-		if slices.Contains([]string{"process", "restart", "health", "logs"}, group) || d.Key == "timeouts.watch_seconds" {
+		if slices.Contains([]string{"process", "restart", "health", "logs", "balance"}, group) || d.Key == "timeouts.watch_seconds" {
 			row(d.Key, d.To)
 		}
 	}

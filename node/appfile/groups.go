@@ -79,6 +79,7 @@ func ownKeys() []key {
 		of("drain_timeout", value.seconds, func(d *draft) *float64 { return &d.app.Timeouts.Drain }),
 		group("rollout", rolloutKeys),
 		group("health", healthKeys),
+		group("balance", balanceKeys),
 		group("limits", limitKeys),
 		group("log_rotate", rotateKeys),
 	}
@@ -165,6 +166,51 @@ func healthKeys() []key {
 		of("rise", value.count, func(d *draft) *int { return &h(d).Rise }),
 		of("hang", orNever(value.seconds), func(d *draft) *float64 { return &h(d).Hang }),
 	}
+}
+
+func balanceKeys() []key {
+	b := func(d *draft) *spec.Balance { return &d.app.Balance }
+	limit := func(v value) (int, error) { // of which 0 is none, and not the default
+		n, err := v.count()
+		if v.kind == boolean && v.word == "false" {
+			n, err = 0, nil
+		}
+		if err == nil && n == 0 {
+			n = -1
+		}
+		return n, err
+	}
+	return []key{
+		{name: "policy", set: func(d *draft, v value) error {
+			word, err := v.scalar()
+			if err != nil {
+				return err
+			}
+			b(d).Policy = spec.Policy(snake(word))
+			return one(snake(word), string(spec.PolicyLeastLoad), string(spec.PolicyRoundRobin), string(spec.PolicyLeastConnections),
+				string(spec.PolicyRandom), string(spec.PolicyHash))
+		}},
+		of("max_connections", value.count, func(d *draft) *int { return &b(d).MaxConnections }),
+		of("soft_limit", value.count, func(d *draft) *int { return &b(d).SoftLimit }),
+		of("queue", limit, func(d *draft) *int { return &b(d).Queue }),
+		of("queue_timeout", value.seconds, func(d *draft) *float64 { return &b(d).QueueTimeout }),
+		of("slow_start", value.seconds, func(d *draft) *float64 { return &b(d).SlowStart }),
+		of("draws", value.count, func(d *draft) *int { return &b(d).Draws }),
+		of("margin", times, func(d *draft) *float64 { return &b(d).Margin }),
+		of("zone_margin", times, func(d *draft) *float64 { return &b(d).ZoneMargin }),
+	}
+}
+
+// times reads a multiple of the usual service time, of which 0 is nothing, and not the default.
+func times(v value) (float64, error) {
+	f, err := strconv.ParseFloat(v.word, 64)
+	if err != nil || !(f >= 0) || v.kind != number && v.kind != text {
+		return 0, fmt.Errorf("must be a number like 0.2, in service times, and not %s", v.shown())
+	}
+	if f == 0 {
+		f = -1
+	}
+	return f, nil
 }
 
 func limitKeys() []key {

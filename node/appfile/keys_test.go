@@ -211,3 +211,32 @@ func TestCareKeys(t *testing.T) {
 		}
 	})
 }
+
+func TestBalanceKeys(t *testing.T) {
+	check(t, func(func(string) string, func(...string) []string) []keyCase {
+		return []keyCase{
+			{`$, balance: { policy: "round_robin" }`, func(a *spec.App) { a.Balance.Policy = spec.PolicyRoundRobin }},
+			{`$, balance: { policy: "least-connections" }`, func(a *spec.App) { a.Balance.Policy = spec.PolicyLeastConnections }},
+			{`$, balance: { max_connections: 100, soft_limit: "80" }`, func(a *spec.App) { a.Balance.MaxConnections, a.Balance.SoftLimit = 100, 80 }},
+			{`$, balance: { maxConnections: 1 }`, func(a *spec.App) { a.Balance.MaxConnections = 1 }},
+			{`$, balance: { queue: 0 }`, func(a *spec.App) { a.Balance.Queue = -1 }},
+			{`$, balance: { queue: false }`, func(a *spec.App) { a.Balance.Queue = -1 }},
+			{`$, balance: { queue: 50, queue_timeout: 1500 }`, func(a *spec.App) { a.Balance.Queue, a.Balance.QueueTimeout = 50, 1.5 }},
+			{`$, balance: { slow_start: "10s", draws: 3 }`, func(a *spec.App) { a.Balance.SlowStart, a.Balance.Draws = 10, 3 }},
+			{`$, balance: { margin: 0, zone_margin: 2.5 }`, func(a *spec.App) { a.Balance.Margin, a.Balance.ZoneMargin = -1, 2.5 }},
+		}
+	})
+	dir := place(t)
+	for keys, want := range map[string]string{
+		`policy: "fastest"`:                 `balance.policy: "fastest": use one of least_load, round_robin, least_connections, random, hash`,
+		`max_conns: 3`:                      "balance.max_conns: there is no such key; there are",
+		`max_connections: 3, soft_limit: 4`: "balance.soft_limit: 4 is more than balance.max_connections, which is 3",
+		`queue: 1000000`:                    "balance.queue: 1e+06 is not between 0 and 65536",
+		`margin: -1`:                        `balance.margin: must be a number like 0.2, in service times, and not "-1"`,
+	} {
+		_, _, err := load(t, dir, "ecosystem.json", `{ apps: [{ script: "server.js", balance: { `+keys+` } }] }`)
+		if err == nil || !strings.Contains(err.Error(), want) || strings.Count(err.Error(), "\n") > 0 {
+			t.Errorf("%s: %v, want one line with %q", keys, err, want)
+		}
+	}
+}
