@@ -170,7 +170,11 @@ var table = map[string][]uses{
 	"e2e/arch":   nil, // reads the source, imports nothing of it
 	"e2e/lab": {
 		{"node/api", "reads what the command line answers, with its own types"},
+		{"e2e/lab/wire", "cables that delay, lose and cut"},
 		{sysUnix, "makes hosts of network namespaces"},
+	},
+	"e2e/lab/wire": {
+		{sysUnix, "makes TAP devices in namespaces"},
 	},
 	"e2e/bench": {
 		{"e2e/bench/contender", "supervisors that are compared"},
@@ -202,11 +206,13 @@ var testTable = map[string][]uses{
 	"e2e": {
 		{"node/api", "reads what the control API answers, with its own types"},
 		{"e2e/lab", "hosts, nodes, clients and faults"},
+		{"e2e/lab/wire", "rules of bad cables"},
+		{"e2e/bench/load", "requests that are sent once and followed one by one"},
 	},
 }
 
 // maybe are rooms that need not exist.
-var maybe = []string{"e2e", "e2e/lab"}
+var maybe = []string{"e2e", "e2e/lab", "e2e/lab/wire"}
 
 func checkImports(h *house) []string {
 	var out []string

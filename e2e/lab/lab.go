@@ -22,7 +22,7 @@ type Lab struct {
 	id     int
 	dir    string
 	Key    string // Key is the cluster key that every node gets.
-	spaces bool
+	fabric fabric // nil = hosts are loopback addresses
 	hosts  []*Host
 
 	mu    sync.Mutex
@@ -34,24 +34,45 @@ type Host struct {
 	lab  *Lab
 	Name string
 	IP   string
-	ns   string // network namespace, "" on loopback
+
+	number int
+	ns     string // network namespace, "" on loopback
 }
 
-// New returns a lab with n hosts named h1, h2, ... It is removed with the test; a test that failed leaves its nodes' output in the log.
+// fabric is what joins the hosts, and the place of the client, where they are network namespaces.
+type fabric interface {
+	open()               // makes the client's place
+	plug(h *Host, i int) // gives the i-th host, whose namespace is there, its cable and its address
+	link(i int, on bool) // pulls the cable of the i-th host, or plugs it in again
+	place() string       // the client's namespace
+	close()              // ends what is not a namespace
+}
+
+// New returns a lab with n hosts named h1, h2, ... on one bridge. It is removed with the test; a test that failed leaves its nodes' output in
+// the log.
 func New(t testing.TB, n int) *Lab {
 	t.Helper()
-	l := &Lab{t: t, id: int(number.Add(1)), dir: t.TempDir(), spaces: haveSpaces()}
+	if !haveSpaces() {
+		t.Log("no right to make network namespaces: hosts are loopback addresses")
+		return build(t, n, nil)
+	}
+	return build(t, n, func(l *Lab) fabric { return &bridge{l} })
+}
+
+// build makes the lab and its hosts.
+func build(t testing.TB, n int, of func(*Lab) fabric) *Lab {
+	t.Helper()
+	l := &Lab{t: t, id: int(number.Add(1)), dir: t.TempDir()}
 	key, err := exec.Command(Binary(t), "keygen").Output()
 	if err != nil {
 		t.Fatalf("keygen: %v", err)
 	}
 	l.Key = strings.TrimSpace(string(key))
-	if l.spaces {
-		l.openSwitch()
-	} else {
-		t.Log("no right to make network namespaces: hosts are loopback addresses")
-	}
 	t.Cleanup(l.close)
+	if of != nil {
+		l.fabric = of(l)
+		l.fabric.open()
+	}
 	for range n {
 		l.AddHost()
 	}
@@ -62,15 +83,15 @@ func New(t testing.TB, n int) *Lab {
 func (l *Lab) AddHost() *Host {
 	l.t.Helper()
 	i := len(l.hosts) + 1
-	h := &Host{lab: l, Name: fmt.Sprintf("h%d", i)}
-	if l.spaces {
-		h.ns = fmt.Sprintf("%s-%d", l.prefix(), i)
-		h.IP = fmt.Sprintf("10.77.%d.%d", l.id%250, i)
-		l.openSpace(h.ns, h.IP, i)
-	} else {
-		h.IP = fmt.Sprintf("127.77.%d.%d", l.id%250, i)
-	}
+	h := &Host{lab: l, Name: fmt.Sprintf("h%d", i), number: i}
 	l.hosts = append(l.hosts, h)
+	if l.fabric == nil {
+		h.IP = fmt.Sprintf("127.77.%d.%d", l.id%250, i)
+		return h
+	}
+	h.ns, h.IP = fmt.Sprintf("%s-%d", l.prefix(), i), l.address(i)
+	l.openSpace(h.ns)
+	l.fabric.plug(h, i)
 	return h
 }
 
@@ -78,7 +99,7 @@ func (l *Lab) AddHost() *Host {
 func (l *Lab) Host(i int) *Host { return l.hosts[i-1] }
 
 // Spaces reports whether hosts are network namespaces.
-func (l *Lab) Spaces() bool { return l.spaces }
+func (l *Lab) Spaces() bool { return l.fabric != nil }
 
 // App returns the absolute path of an app of the end-to-end tests.
 func App(t testing.TB, name string) string {
@@ -105,7 +126,7 @@ func (l *Lab) close() {
 			l.t.Logf("output of %s:\n%s", n.Name, n.Output())
 		}
 	}
-	if l.spaces {
+	if l.fabric != nil {
 		l.closeSpaces()
 	}
 }

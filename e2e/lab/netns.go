@@ -10,6 +10,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -44,43 +45,43 @@ func (l *Lab) ip(args ...string) {
 	}
 }
 
-// openSwitch makes the bridge, in a namespace of its own, which is the client's place too.
-func (l *Lab) openSwitch() {
+// address is that of the i-th host; 254 is the client's place.
+func (l *Lab) address(i int) string { return fmt.Sprintf("10.77.%d.%d", l.id%250, i) }
+
+const (
+	clientNumber = 254
+	named        = 60 // hosts that a hosts file knows (count)
+)
+
+// openPlace makes the namespace that the client is in.
+func (l *Lab) openPlace() {
 	l.t.Helper()
-	sw := l.sw()
-	l.ip("netns", "add", sw)
-	l.ip("-n", sw, "link", "set", "lo", "up")
-	l.ip("-n", sw, "link", "add", "br0", "type", "bridge")
-	l.ip("-n", sw, "addr", "add", fmt.Sprintf("10.77.%d.254/24", l.id%250), "dev", "br0")
-	l.ip("-n", sw, "link", "set", "br0", "up")
+	l.ip("netns", "add", l.sw())
+	l.ip("-n", l.sw(), "link", "set", "lo", "up")
 }
 
-// openSpace makes a host's namespace and plugs it into the bridge. Its hosts file knows every host of the lab by name.
-func (l *Lab) openSpace(ns, ip string, i int) {
+// openSpace makes a host's namespace. Its hosts file knows every host of the lab by name.
+func (l *Lab) openSpace(ns string) {
 	l.t.Helper()
-	port := fmt.Sprintf("p%d", i)
 	l.ip("netns", "add", ns)
 	l.ip("-n", ns, "link", "set", "lo", "up")
-	l.ip("-n", ns, "link", "add", "eth0", "type", "veth", "peer", "name", port, "netns", l.sw())
-	l.ip("-n", l.sw(), "link", "set", port, "master", "br0", "up")
-	l.ip("-n", ns, "addr", "add", ip+"/24", "dev", "eth0")
-	l.ip("-n", ns, "link", "set", "eth0", "up")
 	dir := filepath.Join("/etc/netns", ns)
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		l.t.Fatal(err)
 	}
 	hosts := "127.0.0.1 localhost\n"
-	for k := 1; k <= 9; k++ {
-		hosts += fmt.Sprintf("10.77.%d.%d h%d\n", l.id%250, k, k)
+	for k := 1; k <= named; k++ {
+		hosts += fmt.Sprintf("%s h%d\n", l.address(k), k)
 	}
-	hosts += fmt.Sprintf("10.77.%d.1 seed\n", l.id%250)
+	hosts += l.address(1) + " seed\n"
 	if err := os.WriteFile(filepath.Join(dir, "hosts"), []byte(hosts), 0o644); err != nil {
 		l.t.Fatal(err)
 	}
 }
 
-// closeSpaces removes all that openSwitch and openSpace made.
+// closeSpaces removes the fabric and all namespaces.
 func (l *Lab) closeSpaces() {
+	l.fabric.close()
 	names := []string{l.sw()}
 	for _, h := range l.hosts {
 		names = append(names, h.ns)
@@ -94,11 +95,18 @@ func (l *Lab) closeSpaces() {
 	_ = os.Remove("/etc/netns") // only if it is empty
 }
 
+// Dial dials TCP from the client's place, by a deadline.
+func (l *Lab) Dial(addr string, deadline time.Time) (net.Conn, error) {
+	ctx, cancel := context.WithDeadline(context.Background(), deadline)
+	defer cancel()
+	return l.DialContext(ctx, "tcp", addr)
+}
+
 // DialContext dials from the client's place.
 func (l *Lab) DialContext(ctx context.Context, network, addr string) (net.Conn, error) {
 	ns := ""
-	if l.spaces {
-		ns = l.sw()
+	if l.fabric != nil {
+		ns = l.fabric.place()
 	}
 	return dialFrom(ctx, ns, network, addr)
 }
@@ -142,15 +150,15 @@ func (h *Host) command(name string, args ...string) *exec.Cmd {
 }
 
 // Cut drops all packets between this host and the others, in silence, as a pulled cable does; Mend plugs it in again.
-func (h *Host) Cut() { h.link("down") }
+func (h *Host) Cut() { h.link(false) }
 
 // Mend undoes Cut.
-func (h *Host) Mend() { h.link("up") }
+func (h *Host) Mend() { h.link(true) }
 
-func (h *Host) link(state string) {
+func (h *Host) link(on bool) {
 	h.lab.t.Helper()
-	if h.ns == "" {
+	if h.lab.fabric == nil {
 		h.lab.t.Skip("needs network namespaces")
 	}
-	h.lab.ip("-n", h.lab.sw(), "link", "set", "p"+strings.TrimPrefix(h.Name, "h"), state)
+	h.lab.fabric.link(h.number, on)
 }

@@ -231,20 +231,46 @@ func (n *Node) read(v any, verb string) error {
 // Inner is the process that does the node's work: the child of the one that was started, its keeper, with the same program. 0 while
 // there is none.
 func (n *Node) Inner() int {
-	lists, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/[0-9]*/children", n.PID()))
+	for _, pid := range children(n.PID()) {
+		if name, _ := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid)); strings.TrimSpace(string(name)) == "meshnode" {
+			return pid
+		}
+	}
+	return 0
+}
+
+// Processes are all of the node at this moment: its keeper first, the node, its workers and what those have started.
+func (n *Node) Processes() []int {
+	all := []int{n.PID()}
+	for i := 0; i < len(all); i++ {
+		all = append(all, children(all[i])...)
+	}
+	return all
+}
+
+// SignalAll sends a signal to each of the node's processes. Ones that have ended meanwhile do not matter.
+func (n *Node) SignalAll(s syscall.Signal) {
+	for _, pid := range n.Processes() {
+		_ = syscall.Kill(pid, s)
+	}
+}
+
+// children are the processes that a process has started and that live.
+func children(parent int) []int {
+	var out []int
+	lists, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/[0-9]*/children", parent))
 	for _, list := range lists {
 		raw, err := os.ReadFile(list)
 		if err != nil {
 			continue // the thread has ended
 		}
-		for _, pid := range strings.Fields(string(raw)) {
-			if name, _ := os.ReadFile("/proc/" + pid + "/comm"); strings.TrimSpace(string(name)) == "meshnode" {
-				inner, _ := strconv.Atoi(pid)
-				return inner
+		for _, f := range strings.Fields(string(raw)) {
+			if pid, err := strconv.Atoi(f); err == nil {
+				out = append(out, pid)
 			}
 		}
 	}
-	return 0
+	return out
 }
 
 // CPU is the processor time that the node's own two processes have used.
