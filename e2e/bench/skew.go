@@ -71,7 +71,7 @@ func (r *result) run(o load.Options) error {
 	if err != nil {
 		return err
 	}
-	rep.PIDs = nil
+	rep.By = nil
 	r.Load = &rep
 	return nil
 }

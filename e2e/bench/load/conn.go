@@ -23,11 +23,16 @@ type conn struct {
 	last   time.Time // of that answer
 }
 
-// dial opens a connection. The deadline holds for the exchange that follows too.
-func dial(addr string, deadline time.Time) (*conn, error) {
+// dialHere is the Dial of this process's own place.
+func dialHere(addr string, deadline time.Time) (net.Conn, error) {
 	d := net.Dialer{Deadline: deadline}
 	d.SetMultipathTCP(false)
-	c, err := d.DialContext(context.Background(), "tcp", addr)
+	return d.DialContext(context.Background(), "tcp", addr)
+}
+
+// open opens a connection. The deadline holds for the exchange that follows too.
+func open(dial Dial, addr string, deadline time.Time) (*conn, error) {
+	c, err := dial(addr, deadline)
 	if err != nil {
 		return nil, err
 	}
@@ -83,6 +88,7 @@ func (c *conn) exchange(n int, work time.Duration, last bool, deadline time.Time
 // pool keeps idle connections; the one used last is used first. The requests under way bound it.
 type pool struct {
 	addr string
+	dial Dial
 
 	mu     sync.Mutex
 	idle   []*conn
@@ -94,7 +100,7 @@ func (p *pool) get(deadline time.Time) (*conn, error) {
 	for {
 		c := p.pop()
 		if c == nil {
-			return dial(p.addr, deadline)
+			return open(p.dial, p.addr, deadline)
 		}
 		if !c.closed() {
 			c.reused = true

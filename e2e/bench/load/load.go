@@ -3,6 +3,7 @@ package load
 import (
 	"errors"
 	"math/rand/v2"
+	"net"
 	"sync"
 	"time"
 )
@@ -11,6 +12,7 @@ import (
 type Options struct {
 	Addr     string        // Addr is the host:port of the app.
 	More     []string      // More are further addresses of it, which requests take in turn.
+	Dial     Dial          // Dial opens the connections; nil = from where this process is.
 	Rate     int           // Rate is the requests a second.
 	Seed     uint64        // Seed, if not 0, makes the gaps between requests exponential instead of even, the same for each seed.
 	Work     Work          // Work says how long the app is to take for each request; the zero value says nothing.
@@ -23,6 +25,9 @@ type Options struct {
 	Tail     time.Duration // Tail is the least time of the run after the event's end.
 	Event    func()        // Event is what happens under the load; nil = nothing.
 }
+
+// Dial opens a TCP connection to an address, by a deadline.
+type Dial func(addr string, deadline time.Time) (net.Conn, error)
 
 // Work is the distribution of the time that the app is asked to take, exponential around Mean, or, where Heavy is not 0, Mean for most and
 // Times x Mean for the share Heavy.
@@ -71,7 +76,10 @@ func Run(o Options) (Report, error) {
 	if o.Keep && o.Clients == 0 && len(o.More) > 0 {
 		return Report{}, errors.New("load: kept connections without clients are all to one address")
 	}
-	r := &run{Options: o, pool: &pool{addr: o.Addr}, begun: time.Now()}
+	if o.Dial == nil {
+		o.Dial = dialHere
+	}
+	r := &run{Options: o, pool: &pool{addr: o.Addr, dial: o.Dial}, begun: time.Now()}
 	defer r.pool.close()
 	ended := make(chan struct{})
 	var event struct{ begun, ended time.Duration }
@@ -172,7 +180,7 @@ func (r *run) client() {
 		}
 		var err error
 		if c == nil {
-			c, err = dial(r.addr(q.n), deadline)
+			c, err = open(r.Dial, r.addr(q.n), deadline)
 		}
 		c = r.one(q, c, err, deadline)
 	}
@@ -211,7 +219,7 @@ func (r *run) take(q query, deadline time.Time) (*conn, error) {
 	if r.Keep {
 		return r.pool.get(deadline)
 	}
-	return dial(r.addr(q.n), deadline)
+	return open(r.Dial, r.addr(q.n), deadline)
 }
 
 // addr is the address that request n goes to.

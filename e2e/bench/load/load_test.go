@@ -38,7 +38,7 @@ func TestRunCountsEveryAnswer(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if rep.Sent != 200 || rep.Failed != 0 || len(rep.PIDs) != 1 || rep.PIDs[0] != os.Getpid() {
+		if rep.Sent != 200 || rep.Failed != 0 || len(rep.By) != 1 || rep.By[os.Getpid()] != 200 {
 			t.Errorf("keep %v: %+v", keep, rep)
 		}
 	}
@@ -179,7 +179,7 @@ func TestLoadLastsAsLongAsTheEvent(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if rep.Sent < 200 || rep.EventTook < 0.3 {
+	if rep.Sent < 190 || rep.EventTook < 0.3 {
 		t.Errorf("%d sent, the event took %.3f s", rep.Sent, rep.EventTook)
 	}
 }

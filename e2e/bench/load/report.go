@@ -18,9 +18,9 @@ type Report struct {
 	P999       float64        `json:"p999_ms"`
 	Max        float64        `json:"max_ms"`
 	EventTook  float64        `json:"event_s"`
-	FirstFail  float64        `json:"first_fail_s"` // FirstFail is when the first failed request was due, after the event's begin.
-	LastFail   float64        `json:"last_fail_s"`  // LastFail is the same of the last one.
-	PIDs       []int          `json:"pids"`         // PIDs are the processes that answered, in order of their first answer.
+	Stall      float64        `json:"stall_s"`     // Stall is the longest that an answer took that came after the event's begin.
+	LastFail   float64        `json:"last_fail_s"` // LastFail is when the last failed request was due, after the event's begin.
+	By         map[int]int    `json:"by"`          // By counts the answers of each process.
 	Failures   []Failure      `json:"failures,omitempty"`
 }
 
@@ -38,7 +38,7 @@ type Failure struct {
 const mostFailures = 50 // described one by one (count)
 
 func (r *run) report(event time.Duration) Report {
-	rep := Report{Sent: len(r.outcomes), Classes: make(map[string]int)}
+	rep := Report{Sent: len(r.outcomes), Classes: make(map[string]int), By: make(map[int]int)}
 	slices.SortFunc(r.outcomes, func(a, b outcome) int { return int(a.due - b.due) })
 	var ok []time.Duration
 	for _, o := range r.outcomes {
@@ -47,11 +47,12 @@ func (r *run) report(event time.Duration) Report {
 			continue
 		}
 		ok = append(ok, o.latency)
+		rep.By[o.pid]++
+		if o.due+o.latency > event {
+			rep.Stall = max(rep.Stall, o.latency.Seconds())
+		}
 		if o.latency > r.Late {
 			rep.Late++
-		}
-		if !slices.Contains(rep.PIDs, o.pid) {
-			rep.PIDs = append(rep.PIDs, o.pid)
 		}
 	}
 	slices.Sort(ok)
@@ -61,9 +62,6 @@ func (r *run) report(event time.Duration) Report {
 
 func (r *Report) fail(o outcome, event time.Duration) {
 	at := (o.due - event).Seconds()
-	if r.Failed == 0 {
-		r.FirstFail = at
-	}
 	r.LastFail = at
 	r.Failed++
 	if at <= 0 && at+o.latency.Seconds() >= 0 {

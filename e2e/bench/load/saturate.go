@@ -32,7 +32,7 @@ func busy(ctx context.Context, addr string, keep bool, ok, bad *atomic.Int64) {
 		deadline := time.Now().Add(5 * time.Second)
 		var err error
 		if c == nil {
-			c, err = dial(addr, deadline)
+			c, err = open(dialHere, addr, deadline)
 		}
 		again := false
 		if err == nil {
@@ -94,7 +94,7 @@ func Seen(ctx context.Context, addr string, n int, skip map[int]bool) (time.Dura
 // Ask sends one request on a new connection and returns which process answered.
 func Ask(addr string, n int) (pid int, err error) {
 	deadline := time.Now().Add(5 * time.Second)
-	c, err := dial(addr, deadline)
+	c, err := open(dialHere, addr, deadline)
 	if err != nil {
 		return 0, err
 	}
