@@ -41,7 +41,8 @@ type stage struct {
 	Up       bool `json:"up,omitempty"`    // it said that it is up
 	Ready    bool `json:"ready,omitempty"` // and was taken into the routing
 	Retiring bool `json:"retiring,omitempty"`
-	Asked    bool `json:"asked,omitempty"` // it was told to end
+	Asked    bool `json:"asked,omitempty"`   // it was told to end
+	Reports  bool `json:"reports,omitempty"` // it reports its load
 }
 
 func (r record) encode() (json.RawMessage, error) {
@@ -148,7 +149,7 @@ func (s *Supervisor) adopt(k keeper.Kept, r record) {
 	s.mu.Unlock()
 	p := sl.process(r.Spec, r.Number, r.Run)
 	p.Worker = Worker{ID: r.ID, App: r.Spec.App, Slot: r.Slot, Release: r.Spec.Release, Mode: r.Spec.Mode, Serves: r.Spec.Serves,
-		Addr: r.Addr, PID: k.PID, Adopted: true}
+		Addr: r.Addr, PID: k.PID, Adopted: true, Reports: r.Reports}
 	p.started, p.notes.record = r.Started, r
 	if u := r.Spec.Uncaught; u != nil {
 		s.uncaught.set(r.Spec.App, *u)
@@ -157,6 +158,7 @@ func (s *Supervisor) adopt(k keeper.Kept, r record) {
 		}
 	}
 	p.asked.Store(len(r.Listens) > 0)
+	p.reports.Store(r.Reports)
 	p.inheritLogs(sl, k.FDs, r)
 	p.notify = adoptNotifier(k.FDs[2], r.User)
 	p.user = r.User
@@ -183,7 +185,7 @@ func (p *process) adoptChannel(fds []int, r record) {
 	var files []*os.File
 	for _, fd := range fds[:min(len(fds), 1)] {
 		files, e.Root = append(files, os.NewFile(uintptr(fd), "ipc")), true
-		rest := nodeipc.Remains{Preload: true} // the former run died without a word
+		rest := nodeipc.Remains{Preload: true, Load: r.Reports} // the former run died without a word
 		if r.Root != nil {
 			rest = *r.Root
 		} else {

@@ -12,12 +12,14 @@ import (
 
 // Times of looking after workers.
 const (
-	mindEvery     = time.Second     // a look at all workers
-	lateAfter     = 2 * mindEvery   // a look that comes this long after the last one says nothing of hung workers: the node itself did not run
-	stuckAfter    = 2 * time.Second // a worker whose event loop is blocked this long gets no new connection
-	takeUp        = 2 * mindEvery   // how long a slot may take to begin a replacement
-	renewPatience = time.Minute     // how long after a replacement that failed the next one of the same worker is tried
-	maxRenewals   = MaxSlots        // replacements that wait, of one app (count)
+	mindEvery     = time.Second            // a look at all workers
+	listenEvery   = 50 * time.Millisecond  // a look at who says nothing
+	heldUp        = 150 * time.Millisecond // one that comes this long after the last says nothing either: the node itself did not run
+	lateAfter     = 2 * mindEvery          // a look that comes this long after the last one says nothing of hung workers: the node itself did not run
+	stuckAfter    = 2 * time.Second        // a worker whose event loop is blocked this long gets no new connection
+	takeUp        = 2 * mindEvery          // how long a slot may take to begin a replacement
+	renewPatience = time.Minute            // how long after a replacement that failed the next one of the same worker is tried
+	maxRenewals   = MaxSlots               // replacements that wait, of one app (count)
 )
 
 // MaxSlots is the largest number of slots of an app on a node.
@@ -30,6 +32,7 @@ type minder struct {
 	looks   int
 	last    time.Time
 	late    bool                 // this look is
+	heard   time.Time            // when it was last looked who says nothing
 	turns   map[string]turn      // by app: the replacement under way
 	due     map[string]schedule  // by app
 	rations map[*slot]ration     // of slots whose workers grew too large
@@ -72,8 +75,9 @@ func newMinder(s *Supervisor) *minder {
 
 // run looks after the workers until all is handed over or closed.
 func (m *minder) run() {
-	t := time.NewTicker(mindEvery)
+	t, beat := time.NewTicker(mindEvery), time.NewTicker(listenEvery)
 	defer t.Stop()
+	defer beat.Stop()
 	files := newFileWatch(m)
 	defer files.close()
 	for {
@@ -81,6 +85,8 @@ func (m *minder) run() {
 		case <-t.C:
 			m.look(time.Now())
 			files.follow(m.sup.running())
+		case <-beat.C:
+			m.listen(time.Now())
 		case <-m.sup.frozen:
 			return
 		case <-m.sup.ending:
@@ -135,6 +141,25 @@ func (m *minder) lookAt(p *process, now time.Time) {
 	}
 	if !m.late {
 		m.note(p, ill)
+	}
+}
+
+// listen keeps workers out of the routing whose event loops are blocked at this moment; what waits for them goes to others. Where that are all
+// of an app's, it is as likely that this server is held up, and nobody would be left: then none is kept out.
+func (m *minder) listen(now time.Time) {
+	late := !m.heard.IsZero() && now.Sub(m.heard) > heldUp
+	m.heard = now
+	if late {
+		return
+	}
+	quiet, talks := make(map[*process]bool), make(map[string]bool)
+	all := m.sup.serving()
+	for _, p := range all {
+		quiet[p] = p.Channel != nil && p.spec.Health.Hang >= 0 && p.Channel.Quiet() > 0
+		talks[p.App] = talks[p.App] || !quiet[p]
+	}
+	for _, p := range all {
+		p.hush(quiet[p] && talks[p.App])
 	}
 }
 

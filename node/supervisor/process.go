@@ -54,6 +54,7 @@ type rise struct {
 	up      chan struct{} // closed when it is up, and has to pass its health check
 	readied sync.Once
 	asked   atomic.Bool // it asked over its channel for a TCP port
+	reports atomic.Bool // it reports its load
 }
 
 // notes are what the keeper was told of a process.

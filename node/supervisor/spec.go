@@ -154,6 +154,7 @@ type Worker struct {
 	// Uncaught are the client addresses that its app would bind by itself; it serves them in mode port.
 	Uncaught []string
 	Adopted  bool // Adopted: the worker was started by a former run of the node and may have connections.
+	Reports  bool // Reports: an adopted worker whose started process tells what it has open.
 }
 
 // Exit is one end of a worker's process.
@@ -207,7 +208,14 @@ type Status struct {
 	Refused   uint64 // Refused is the last release whose worker did not become ready while an older one served on; 0 = none.
 	Restarts  int    // Restarts counts starts after an unexpected end, and replacements that were not asked for.
 	StartedAt time.Time
+	Busy      Busy
 	Trouble
+}
+
+// Busy is how busy the event loop of a slot's Node.js worker is.
+type Busy struct {
+	Share float64 // Share of the last second, about, that it worked; in [0,1].
+	Known bool    // Known is unset for a worker that does not tell, and before its first word.
 }
 
 // Trouble is what went wrong in a slot.

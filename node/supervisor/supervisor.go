@@ -13,6 +13,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"meshnode/node/supervisor/keeper"
+	"meshnode/node/supervisor/nodeipc"
 	"meshnode/node/supervisor/output"
 )
 
@@ -25,7 +26,8 @@ type Options struct {
 	Keeper  *keeper.Client
 	Cgroups bool // Cgroups gives each worker a control group of its own, where that can be.
 	Router  Router
-	OnExit  func(Exit) // OnExit is told of every end of a worker's process; it must not block. nil = nobody.
+	OnLoad  func(Worker, nodeipc.Load) // OnLoad is told what Node.js workers report; it must not block. nil = nobody.
+	OnExit  func(Exit)                 // OnExit is told of every end of a worker's process; it must not block. nil = nobody.
 	Logger  hclog.Logger
 	Metrics *metrics.Metrics // Metrics may be nil.
 }
@@ -145,6 +147,9 @@ func (s *Supervisor) Status() []Status {
 	out := make([]Status, len(all))
 	for i, sl := range all {
 		out[i] = sl.snapshot()
+		if p := sl.serving.Load(); p != nil && p.Channel != nil {
+			out[i].Busy.Share, out[i].Busy.Known = p.Channel.Busy()
+		}
 	}
 	slices.SortFunc(out, func(a, b Status) int { return cmp.Or(cmp.Compare(a.App, b.App), cmp.Compare(a.Slot, b.Slot)) })
 	return out

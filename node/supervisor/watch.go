@@ -257,7 +257,9 @@ type place struct {
 	mu      sync.Mutex
 	router  Router
 	inside  bool
-	outside bool // it is ill
+	outside bool // it is ill, or says nothing
+	ill     bool
+	quiet   bool
 	left    bool
 }
 
@@ -286,21 +288,35 @@ func (p *process) unroute() bool {
 }
 
 // stepOut takes an ill worker out of the routing, and back in when it is well again. It reports whether that is a change.
-func (p *process) stepOut(out bool) bool {
+func (p *process) stepOut(ill bool) bool {
 	p.place.mu.Lock()
 	defer p.place.mu.Unlock()
+	changed := p.place.ill != ill && (p.place.inside || p.place.outside)
+	p.place.ill = ill
+	p.follow()
+	return changed
+}
+
+// hush takes a worker out of the routing that says nothing at this moment, and back in at its next word.
+func (p *process) hush(quiet bool) {
+	p.place.mu.Lock()
+	defer p.place.mu.Unlock()
+	p.place.quiet = quiet
+	p.follow()
+}
+
+// follow carries out what the worker's state means to the routing. The lock is held.
+func (p *process) follow() {
+	out := p.place.ill || p.place.quiet
 	switch {
 	case p.place.left:
 	case out && p.place.inside:
 		p.place.inside, p.place.outside = false, true
 		p.place.router.Unroute(p.Worker)
-		return true
 	case !out && p.place.outside:
 		p.place.inside, p.place.outside = true, false
 		p.place.router.Route(p.Worker)
-		return true
 	}
-	return false
 }
 
 // setReady takes in that the worker is up. Where the app has a health check, that has to pass first.
@@ -356,6 +372,15 @@ func (h handler) Unlisten(key string) {
 func (h handler) Listening() {
 	if !h.p.spec.WaitReady {
 		h.p.setReady()
+	}
+}
+
+func (h handler) Load(l nodeipc.Load) {
+	if h.p.reports.CompareAndSwap(false, true) {
+		h.p.note(func(r *record) { r.Reports = true })
+	}
+	if h.p.sup.o.OnLoad != nil {
+		h.p.sup.o.OnLoad(h.p.Worker, l)
 	}
 }
 

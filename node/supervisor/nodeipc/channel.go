@@ -38,6 +38,8 @@ type Handler interface {
 	Unlisten(key string)
 	// Message receives the app's own messages (process.send), one JSON value.
 	Message(raw json.RawMessage)
+	// Load receives what the preload of the process that inherited Node's channel reports.
+	Load(l Load)
 }
 
 // Channel is the primary's end of one worker's IPC channel.
@@ -168,7 +170,9 @@ func (c *Channel) dispatch(line []byte) error {
 	case cmdCluster:
 		return c.cluster(m)
 	case cmdPreload:
-		c.heard(m)
+		if c.heard(m); m.Load != nil && !c.bare {
+			c.handler.Load(*m.Load)
+		}
 	}
 	return nil
 }
@@ -196,6 +200,7 @@ func (c *Channel) cluster(m inbound) error {
 
 func (c *Channel) query(m inbound) error {
 	q := m.query()
+	q.Own = c.reports()
 	var r Reply
 	if c.held[q.Key] {
 		r = Reply{Errno: -int(syscall.EADDRINUSE)}
@@ -338,9 +343,12 @@ func number(v any, seq int64) any {
 	return v
 }
 
-// Drain asks the worker's preload to answer every further request with "Connection: close", so that clients leave by themselves.
-// Without the preload the worker ignores it.
+// Drain asks the worker's preload to accept nothing by itself any more, and to answer every further request with "Connection: close", so that
+// clients leave by themselves. Without the preload the worker ignores it.
 func (c *Channel) Drain() error { return c.send(plain{Cmd: cmdPreload, Act: "drain"}) }
+
+// Shut asks the worker's preload to accept nothing by itself any more; its servers go on with what they are offered.
+func (c *Channel) Shut() error { return c.send(plain{Cmd: cmdPreload, Act: "shut"}) }
 
 // Disconnect asks the worker to close its servers, finish what is in flight and let go of the channel, after which it exits.
 func (c *Channel) Disconnect() error { return c.send(plain{Cmd: cmdCluster, Act: "disconnect"}) }

@@ -301,3 +301,4 @@ func (discard) Listen(q Query) Reply    { return Reply{Data: q.Data} }
 func (discard) Listening()              {}
 func (discard) Unlisten(string)         {}
 func (discard) Message(json.RawMessage) {}
+func (discard) Load(Load)               {}

@@ -10,7 +10,7 @@
 // never asks Node's cluster module; there the preload takes the listen call and opens a channel of its own, over a Unix socket
 // that the environment names, in the same protocol. Where that fails, the app binds its port itself, as without meshnode. When
 // such a channel ends under a server, the preload looks for the socket again, for 30 s, and asks anew: AdoptFamily opens it. Datagram sockets, and listeners
-// on paths, are answered with the socket itself, but only over Node's own channel.
+// on paths, are answered with the socket itself, but only over Node's own channel; so may be TCP listeners, where the preload reports what the process accepts.
 //
 // Not caught: listen({fd}), exclusive or reusePort datagram sockets, a cluster of the app's own under SCHED_NONE, any free port (0) below the
 // started process or with "exclusive", and programs that are no Node.js.

@@ -234,6 +234,9 @@ func (f *Family) Offer(key string, fd int, remote netip.AddrPort, outcome func(O
 // Drain asks all to let their clients go; see Channel.Drain.
 func (f *Family) Drain() error { return f.each((*Channel).Drain) }
 
+// Shut asks all to accept nothing by themselves any more; see Channel.Shut.
+func (f *Family) Shut() error { return f.each((*Channel).Shut) }
+
 // Disconnect asks all to close their servers and finish; see Channel.Disconnect.
 func (f *Family) Disconnect() error { return f.each((*Channel).Disconnect) }
 
@@ -250,7 +253,30 @@ func (f *Family) Send(raw json.RawMessage) error {
 }
 
 // Silent is for how long one of those that listen has owed a sign of life; where none listens, any. See Channel.Silent.
-func (f *Family) Silent() time.Duration {
+func (f *Family) Silent() time.Duration { return f.longest((*Channel).Silent) }
+
+// Quiet is for how long one of those that listen has not reported; where none listens, any. See Channel.Quiet.
+func (f *Family) Quiet() time.Duration { return f.longest((*Channel).Quiet) }
+
+func (f *Family) longest(of func(*Channel) time.Duration) (d time.Duration) {
+	for _, ch := range f.judged() {
+		d = max(d, of(ch))
+	}
+	return d
+}
+
+// Busy is how busy the event loop is of the busiest that listens; where none listens, of any. See Channel.Busy.
+func (f *Family) Busy() (share float64, ok bool) {
+	for _, ch := range f.judged() {
+		if s, known := ch.Busy(); known {
+			share, ok = max(share, s), true
+		}
+	}
+	return share, ok
+}
+
+// judged are the channels that say how the worker is.
+func (f *Family) judged() []*Channel {
 	f.mu.Lock()
 	var judged []*Channel
 	for _, ch := range f.holder {
@@ -260,11 +286,7 @@ func (f *Family) Silent() time.Duration {
 	if len(judged) == 0 {
 		judged = f.all()
 	}
-	var longest time.Duration
-	for _, ch := range judged {
-		longest = max(longest, ch.Silent())
-	}
-	return longest
+	return judged
 }
 
 // Skipped is the number of messages of the app that were too large and dropped, on channels that have ended (count).
@@ -322,6 +344,12 @@ func (m member) Message(raw json.RawMessage) {
 	m.f.calls.Lock()
 	defer m.f.calls.Unlock()
 	m.f.handler.Message(raw)
+}
+
+func (m member) Load(l Load) {
+	m.f.calls.Lock()
+	defer m.f.calls.Unlock()
+	m.f.handler.Load(l)
 }
 
 // ending gives back what a process held that is gone, before its open offers are settled: none comes back to it. For the started

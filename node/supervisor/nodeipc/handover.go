@@ -25,6 +25,7 @@ type Remains struct {
 	Seq     int64    // Seq is the last number that was used, 0 if that is not known.
 	Unacked int      // Unacked counts sockets whose receipt the worker has yet to confirm.
 	Preload bool     // Preload is set where the worker answers pings.
+	Load    bool     // Load is set where the worker reports its load.
 	Bare    bool     // Bare is set where the channel is the preload's own, and not one of Node's.
 }
 
@@ -82,7 +83,7 @@ func (c *Channel) inherit() (*os.File, Remains, error) {
 		return nil, Remains{}, errors.Join(ErrClosed, err, closeFile(f))
 	}
 	c.closed = true
-	rest := Remains{Unread: c.leave.rest, Tail: c.leave.tail, Seq: c.seq, Unacked: len(c.unacked) + c.adopted.strange, Preload: c.pulse.preload, Bare: c.bare}
+	rest := Remains{Unread: c.leave.rest, Tail: c.leave.tail, Seq: c.seq, Unacked: len(c.unacked) + c.adopted.strange, Preload: c.pulse.preload, Load: c.pulse.load, Bare: c.bare}
 	open := c.offers
 	c.offers, c.unacked = nil, nil
 	c.mu.Unlock()
@@ -126,7 +127,7 @@ func Adopt(f *os.File, rest Remains, h Handler) (*Channel, error) {
 	}
 	c := New(conn, h)
 	c.bare, c.seq = rest.Bare, rest.Seq
-	c.pulse.preload = rest.Preload
+	c.pulse.preload, c.pulse.load = rest.Preload, rest.Load
 	c.adopted = adopted{unread: rest.Unread, tail: rest.Tail, strange: rest.Unacked}
 	if rest.Seq == 0 {
 		c.seq, c.adopted.tail, c.adopted.blind = crashBase, true, true
@@ -134,6 +135,11 @@ func Adopt(f *os.File, rest Remains, h Handler) (*Channel, error) {
 	c.pulse.pings = c.seq // beyond the predecessor's
 	for _, k := range rest.Held {
 		c.held[k] = true
+	}
+	if rest.Load { // what it was offered by the predecessor is to be counted with what it accepted by itself
+		if err := c.send(plain{Cmd: cmdPreload, Act: "adopt"}); err != nil && !errors.Is(err, ErrBusy) {
+			return nil, fmt.Errorf("adopt the worker's IPC channel: %w", err)
+		}
 	}
 	return c, nil
 }

@@ -31,7 +31,14 @@ type inbound struct {
 	AddrType json.RawMessage `json:"addressType"`
 	FD       *int            `json:"fd"`
 	Flags    int             `json:"flags"`
-	N        int64           `json:"n"`
+	fromPreload
+}
+
+// fromPreload is what our own messages hold.
+type fromPreload struct {
+	N       int64 `json:"n"`
+	Version int   `json:"version"`
+	Load    *Load `json:"load"`
 }
 
 // Query is a worker's wish to listen. Address is "" for every address, an IP, a host name or an absolute path; Port is -1 for a
@@ -46,6 +53,9 @@ type Query struct {
 	IPv6Only bool
 	Reuse    bool // Reuse is set where a datagram socket was asked for with reuseAddr.
 	Data     json.RawMessage
+	// Own is set where the worker can take a listening socket of its own and reports what it accepts from it (Handler.Load). It says nothing
+	// about later runs of the node.
+	Own bool `json:"-"`
 }
 
 // UDP reports whether the worker wants a datagram socket.
@@ -54,7 +64,8 @@ func (q Query) UDP() bool { return len(q.Family) == 4 && q.Family[:3] == "udp" }
 // Reply answers a Query. Errno is 0, or a negative errno that the app sees as the error of its listen call. Address, Port and IPv6
 // are what the app sees as its own listening address (Port only where it asked for any: Node fails on another than it asked for); Data
 // is the first worker's Data for this key, nil for the worker's own. Share is a bound socket that the worker is to use itself, a datagram
-// socket or a listening one on a path; the channel closes it. Without it the worker is given connections by Offer.
+// socket, a listening one on a path, or, where Query.Own is set, a listening TCP socket; the channel closes it. Connections may be given to the
+// worker by Offer beside a TCP socket, and are where there is none.
 type Reply struct {
 	Share   *os.File
 	Errno   int
@@ -140,4 +151,17 @@ func (m inbound) query() Query {
 		q.Key += ":" + strconv.Itoa(m.Index)
 	}
 	return q
+}
+
+// Load is what the preload reports of its process: at once when it begins or stops to accept by itself, every 50 ms while that changes, and every
+// 100 ms in any case, as a sign of life.
+type Load struct {
+	Open   int               `json:"open"`   // Open connections that it accepted from listening sockets of its own (count).
+	Taken  map[string]uint64 `json:"taken"`  // Taken is how many it ever accepted from each, by key (count).
+	Timed  uint64            `json:"timed"`  // Timed is the number of these whose time was taken, a sample (count).
+	Spent  float64           `json:"spent"`  // Spent is the sum of these times (milliseconds).
+	Held   bool              `json:"held"`   // Held: the app limits the connections of a server itself.
+	Shut   bool              `json:"shut"`   // Shut: it accepts nothing by itself any more.
+	Active float64           `json:"active"` // Active is for how long its event loop has worked (milliseconds).
+	Idle   float64           `json:"idle"`   // Idle is for how long its event loop has waited (milliseconds).
 }

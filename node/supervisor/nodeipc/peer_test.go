@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -23,6 +24,8 @@ type recorder struct {
 	listening chan struct{}
 	unlisten  chan string
 	messages  chan json.RawMessage
+	load      atomic.Pointer[Load] // the last report
+	loads     atomic.Int64         // how many there were
 }
 
 func newRecorder(reply func(Query) Reply) *recorder {
@@ -33,6 +36,10 @@ func (r *recorder) Listen(q Query) Reply        { return r.reply(q) }
 func (r *recorder) Listening()                  { r.listening <- struct{}{} }
 func (r *recorder) Unlisten(key string)         { r.unlisten <- key }
 func (r *recorder) Message(raw json.RawMessage) { r.messages <- raw }
+func (r *recorder) Load(l Load) {
+	r.load.Store(&l)
+	r.loads.Add(1)
+}
 
 // peer is a scripted worker: the other end of a channel's socket pair.
 type peer struct {

@@ -1,6 +1,7 @@
 'use strict';
-// Loaded into every Node process and thread of a worker (switch off: -no-preload). Three things, and each fails towards plain Node:
-//  - where meshnode speaks to this process, it answers "ping", and at "drain" has every further answer carry "Connection: close", and
+// Loaded into every Node process and thread of a worker (switch off: -no-preload). Four things, and each fails towards plain Node:
+//  - where meshnode speaks to this process, it reports how busy its event loop is, and which connections it has accepted by itself;
+//  - there, it answers "ping", and at "drain" has every further answer carry "Connection: close", and
 //    HTTP/2 say GOAWAY, so that kept clients move to another worker by themselves and no connection is closed under a request on its way;
 //  - a connection that another server forwarded carries its client's address, which the app sees as the socket's remote address;
 //  - a server that would bind a TCP port past Node's cluster module (behind npm, tsx or node --watch, in a thread or a child of the
@@ -9,6 +10,146 @@ const { MESHNODE_WORKER, MESHNODE_CHANNEL, MESHNODE_IPC } = process.env;
 delete process.env.MESHNODE_CHANNEL; // who is started by this process has no such channel
 const ours = { cmd: 'NODE_MESHNODE' };
 const ignore = () => {};
+const { setInterval, clearInterval } = globalThis; // an app's tests may put other clocks in their place
+
+// Reporter tells meshnode how this process is: at once where it matters, else as often as below, and by that it gives a sign of life.
+const often = 50; // ms between two reports while something changes
+const rarely = 2; // of these, while nothing does
+const utilisation = () => {
+  try {
+    return require('perf_hooks').performance.eventLoopUtilization();
+  } catch {
+    return { active: 0, idle: 0 }; // Node before 14.10
+  }
+};
+class Reporter {
+  constructor(send) {
+    this.send = send;
+    this.quiet = 0;
+    this.said = '';
+    this.sending = false;
+    this.timer = setInterval(() => this.look(), often);
+    this.timer.unref();
+  }
+
+  look() {
+    accepts.due = true;
+    if (this.sending) return; // meshnode does not read; it does not matter what it misses
+    const now = accepts.figures();
+    const changed = now.open + ' ' + now.all;
+    if (changed === this.said && ++this.quiet < rarely) return;
+    this.said = changed;
+    this.tell(now);
+  }
+
+  tell({ all, ...figures } = accepts.figures()) {
+    this.quiet = 0;
+    this.sending = true;
+    const { active, idle } = utilisation();
+    this.send({ ...ours, act: 'load', load: { ...figures, active, idle } }, () => { this.sending = false; });
+  }
+
+  end() { clearInterval(this.timer); }
+}
+
+// accepts are the listening sockets that meshnode gave to this process, by their handles, and what came from them. The count of a server's
+// connections is Node's own; those that were passed to it one by one are counted apart, and taken off.
+const accepts = {
+  keys: new WeakMap(), // of handles that are given to a server in a moment
+  sockets: new Map(), // by key
+  left: new Set(), // those whose servers have closed
+  taken: {}, // by key
+  all: 0,
+  timed: 0, // connections whose time was taken: one at most in each period
+  spent: 0,
+  due: true,
+  shut: false,
+  epoch: 0, // of meshnode's lives
+  passed: null, // the handle that is passed at this moment
+
+  figures() {
+    let open = 0;
+    let held = false;
+    for (const socket of this.left) if (!(socket.server._connections > 0)) this.left.delete(socket);
+    for (const socket of [...this.sockets.values(), ...this.left]) {
+      open += Math.max(0, socket.server._connections - socket.passed);
+      held = held || socket.server.maxConnections != null;
+    }
+    const { taken, timed, spent, shut, all } = this;
+    return { open, taken, timed, spent, held, shut, all };
+  },
+
+  // begin follows what a server accepts.
+  begin(key, server, handle) {
+    const before = this.sockets.get(key);
+    if (before) this.left.add(before);
+    const socket = { server, handle, passed: 0, shut: false };
+    this.sockets.set(key, socket);
+    this.taken[key] = this.taken[key] || 0;
+    const { onconnection } = handle;
+    handle.onconnection = function (error, client) {
+      if (client !== accepts.passed && !error) {
+        accepts.taken[key]++;
+        accepts.all++;
+        if (accepts.due) accepts.time(client);
+      }
+      return onconnection.apply(this, arguments);
+    };
+    if (this.shut) this.stop(socket);
+  },
+
+  time(client) {
+    this.due = false;
+    const since = process.hrtime();
+    whenClosed(client, () => {
+      this.timed++;
+      const [s, ns] = process.hrtime(since);
+      this.spent += s * 1e3 + ns / 1e6;
+    });
+  },
+
+  // pass takes note of a connection that meshnode passes to a server here.
+  pass(key, client) {
+    this.passed = client;
+    const socket = this.sockets.get(key);
+    if (!socket) return;
+    const { epoch } = this;
+    socket.passed++;
+    whenClosed(client, () => { if (epoch === this.epoch) socket.passed--; });
+  },
+
+  // adopt counts all that is open as our own: another life of meshnode does not know what the one before has passed.
+  adopt() {
+    this.epoch++;
+    for (const socket of [...this.sockets.values(), ...this.left]) socket.passed = 0;
+  },
+
+  // stop closes a listening socket under its server, which goes on with what is passed to it.
+  stop(socket) {
+    if (socket.shut) return;
+    socket.shut = true;
+    const { handle } = socket;
+    const name = {};
+    const failed = handle.getsockname(name);
+    handle.getsockname = (out) => { Object.assign(out, name); return failed; };
+    Object.getPrototypeOf(handle).close.call(handle);
+  },
+
+  stopAll() {
+    this.shut = true;
+    for (const socket of this.sockets.values()) this.stop(socket);
+  },
+};
+
+function whenClosed(handle, then) {
+  const { close } = handle;
+  let open = true;
+  handle.close = function () {
+    if (open) then();
+    open = false;
+    return close.apply(this, arguments);
+  };
+}
 
 let draining = false;
 const sessions = new Set(); // of HTTP/2, which has no "Connection: close": they are closed, when what is under way on them is done
@@ -30,6 +171,7 @@ function hear(message, handle, send) {
   if (message.cmd === ours.cmd) {
     if (message.act === 'ping') send({ ...ours, act: 'pong', n: message.n });
     else if (message.act === 'drain') drain();
+    else if (message.act === 'adopt') accepts.adopt();
     return true;
   }
   if (handle && message.act === 'newconn' && message.remote) {
@@ -46,9 +188,36 @@ function hear(message, handle, send) {
 
 if (MESHNODE_WORKER && MESHNODE_CHANNEL && process.channel) {
   const original = process.send;
-  const send = (message) => original.call(process, message, undefined, undefined, ignore);
-  process.prependListener('internalMessage', (message, handle) => { hear(message, handle, send); });
-  send({ ...ours, act: 'hello', version: 1 });
+  const send = (message, done = ignore) => original.call(process, message, undefined, undefined, done);
+  const reporter = new Reporter(send);
+  process.prependListener('internalMessage', (message, handle) => {
+    if (hear(message, handle, send)) {
+      if (message.act === 'drain' || message.act === 'shut') {
+        accepts.stopAll();
+        reporter.tell();
+      }
+      return;
+    }
+    if (!handle || message.cmd !== 'NODE_CLUSTER') return;
+    if (message.act === 'newconn') accepts.pass(message.key, handle);
+    else if (message.errno === 0 && handle.constructor.name === 'TCP') accepts.keys.set(handle, message.key);
+  });
+  const { Server } = require('net');
+  const listen2 = Server.prototype._listen2;
+  Server.prototype._listen2 = function (...args) {
+    const handle = this._handle;
+    const key = handle ? accepts.keys.get(handle) : undefined;
+    if (key === undefined) return listen2.apply(this, args);
+    args[3] = 0x7fffffff; // as many may wait as the kernel allows: nobody else can take them
+    const out = listen2.apply(this, args);
+    if (this._handle === handle) {
+      accepts.begin(key, this, handle);
+      this.once('close', () => reporter.tell());
+      reporter.tell();
+    }
+    return out;
+  };
+  send({ ...ours, act: 'hello', version: 2 });
 }
 
 if (MESHNODE_WORKER && MESHNODE_IPC) {
@@ -84,10 +253,11 @@ if (MESHNODE_WORKER && MESHNODE_IPC) {
       });
       this.socket.on('error', ({ code }) => { this.code = code; }).once('close', () => this.lost());
       this.socket.connect({ path: MESHNODE_IPC });
-      this.send({ ...ours, act: 'hello', version: 1 });
+      this.send({ ...ours, act: 'hello', version: 2 });
+      this.reporter = new Reporter((message, done) => this.send(message, done));
     }
 
-    send(message) { if (this.socket.writable) this.socket.write(JSON.stringify(message) + '\n'); }
+    send(message, done) { if (this.socket.writable) this.socket.write(JSON.stringify(message) + '\n', done); }
 
     cluster(message) {
       this.send({ cmd: 'NODE_CLUSTER', ...message, seq: ++this.seq });
@@ -138,6 +308,7 @@ if (MESHNODE_WORKER && MESHNODE_IPC) {
 
     disconnect() {
       this.leaving = true;
+      this.reporter.end();
       for (const { owner, close } of this.servers.values()) {
         if (owner._handle) owner.close();
         else close();
@@ -149,6 +320,7 @@ if (MESHNODE_WORKER && MESHNODE_IPC) {
     // lost is the end of this link. What was asked is answered by the system; servers that listen look for meshnode's next life.
     lost() {
       if (link === this) link = null;
+      this.reporter.end();
       const since = Date.now();
       for (const { failed } of this.asked.values()) failed(this.code);
       if (this.leaving) return;
