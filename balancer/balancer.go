@@ -89,6 +89,15 @@ func (b *Balancer) ObserveHop(d time.Duration) { b.links.observe(d) }
 // Counts returns the totals over all apps since the start, those that were dropped included.
 func (b *Balancer) Counts() Counts { return b.totals.load() }
 
+// Direct is how many of the connections open here were accepted by workers themselves, and are no claims (count).
+func (b *Balancer) Direct() int {
+	n := 0
+	for _, p := range b.all() {
+		n += p.direct()
+	}
+	return n
+}
+
 func (b *Balancer) all() []*Picker {
 	b.mu.Lock()
 	defer b.mu.Unlock()

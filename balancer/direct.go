@@ -1,11 +1,17 @@
 package balancer
 
-import "time"
+import (
+	"math"
+	"sort"
+	"time"
+)
 
 // Bounds of what is kept of the connections that a worker accepts by itself.
 const (
 	directPast   = 64 // readings kept of one worker (count)
 	directWeight = 16 // observations that one report counts as, at most
+	// directEvery is how often a worker reports while something changes. What is shorter comes and goes unseen between two reports.
+	directEvery = 50 * time.Millisecond
 )
 
 // Direct is what a worker says of the connections that it accepted by itself, from a listening socket of its own. They are no claims: nobody
@@ -21,8 +27,9 @@ type Direct struct {
 // can be young than were accepted within the limit.
 type direct struct {
 	Direct
-	short int
-	past  []reading // oldest first
+	short  int
+	coming int       // on their way to it, not reported yet
+	past   []reading // oldest first
 }
 
 type reading struct {
@@ -46,6 +53,29 @@ func (p *Picker) SetDirect(worker string, d Direct, now time.Time) {
 	}
 }
 
+// SetComing says how many connections the kernel has given to a worker that the worker has not reported yet. Where connections are short, most of
+// them have ended since.
+func (p *Picker) SetComing(worker string, n int, now time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	w := p.ledger.workers[worker]
+	if w == nil {
+		return
+	}
+	n = int(math.Round(float64(n) / p.ledger.turnover(now)))
+	p.ledger.direct.coming += n - w.direct.coming
+	w.direct.coming = n
+}
+
+// turnover is how many connections one after the other find place between two reports where one does at a time; 1 where that is not known.
+func (l *ledger) turnover(now time.Time) float64 {
+	service := l.service.measured(now)
+	if service == 0 {
+		return 1
+	}
+	return max(1, float64(directEvery)/float64(service))
+}
+
 // Ready reports whether a worker may be chosen.
 func (p *Picker) Ready(worker string) bool {
 	p.mu.Lock()
@@ -54,20 +84,48 @@ func (p *Picker) Ready(worker string) bool {
 	return w != nil && w.ready
 }
 
-// Stays reports whether a connection that came in now would be served here whichever peers were drawn and whoever the client is, so that the
-// workers may as well accept by themselves. Nothing is claimed. Limits hold for claims alone: where there are some, nothing stays.
-func (p *Picker) Stays(now time.Time) bool {
+// Unbounded is the Room where nobody else could serve.
+const Unbounded = 1 << 16
+
+// Room is how many connections that came in until the workers' next reports, one after the other, would all be served here, whichever peers were
+// drawn and whoever the clients are: so many the workers may as well accept by themselves. It is Unbounded at most (count). Nothing is
+// claimed. Limits hold for claims alone: where there are some, there is no room.
+func (p *Picker) Room(now time.Time) int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.set.MaxConnections > 0 || p.set.SoftLimit > 0 {
-		return false
+		return 0
 	}
 	p.ledger.begin(now)
 	p.ledger.age(now)
 	v := &p.view
 	v.begin(p, PickInfo{Now: now}, &Decision{})
 	v.settle(p.ledger.best(v, p.policy))
-	return v.here != nil && p.policy.stays(v)
+	switch {
+	case v.here == nil || !p.policy.stays(v):
+		return 0
+	case v.alone():
+		return Unbounded
+	}
+	idle, open, here, busy := p.ledger.idle(), v.self.Open, v.here, &workerState{open: 1}
+	k := sort.Search(Unbounded, func(k int) bool {
+		v.self.Open, v.here = open+float64(k), here
+		if k >= idle {
+			v.here = busy
+		}
+		return !p.policy.stays(v)
+	})
+	return min(int(float64(k)*p.ledger.turnover(now)), Unbounded)
+}
+
+// idle is the number of workers that have no connection.
+func (l *ledger) idle() (n int) {
+	for _, w := range l.workers {
+		if w.ready && w.load() == 0 {
+			n++
+		}
+	}
+	return n
 }
 
 // reported takes a worker's report in.
@@ -96,20 +154,27 @@ func (l *ledger) reported(w *workerState, d Direct, now time.Time) {
 	l.direct.long += s.Open - s.short
 }
 
+func (p *Picker) direct() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.ledger.direct.short + p.ledger.direct.long
+}
+
 // load is what is open on the worker, claimed or not (count).
-func (w *workerState) load() int { return w.open + w.direct.Open }
+func (w *workerState) load() int { return w.open + w.direct.Open + w.direct.coming }
 
 // leave forgets what the worker accepted by itself.
 func (l *ledger) leave(w *workerState) {
 	l.direct.short -= w.direct.short
 	l.direct.long -= w.direct.Open - w.direct.short
+	l.direct.coming -= w.direct.coming
 	w.direct = direct{}
 }
 
 // directSum is what is open on all local workers that accept by themselves (counts).
-type directSum struct{ short, long int }
+type directSum struct{ short, long, coming int }
 
 // allShort and allLong are what is open on local workers, claimed or not (count).
-func (l *ledger) allShort() int { return l.short + l.direct.short }
+func (l *ledger) allShort() int { return l.short + l.direct.short + l.direct.coming }
 
 func (l *ledger) allLong() int { return l.long + l.direct.long }

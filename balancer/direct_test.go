@@ -58,34 +58,37 @@ func TestDirectAge(t *testing.T) {
 	}
 }
 
-func TestStays(t *testing.T) {
+func TestRoom(t *testing.T) {
 	r := newRig(t)
-	if r.p.Stays(r.n) {
-		t.Error("nobody is here")
+	if n := r.p.Room(r.n); n != 0 {
+		t.Errorf("nobody is here: %d", n)
 	}
-	r.p.SetWorkers([]Worker{{ID: "a"}})
-	if !r.p.Stays(r.n) {
-		t.Error("alone")
+	r.p.SetWorkers([]Worker{{ID: "a"}, {ID: "b"}})
+	if n := r.p.Room(r.n); n != Unbounded {
+		t.Errorf("alone: %d", n)
 	}
 	r.peer("x")
 	r.peer("y")
-	if !r.p.Stays(r.n) {
-		t.Error("an idle worker")
+	if n := r.p.Room(r.n); n != 2 {
+		t.Errorf("%d beside idle peers, want one for each idle worker", n)
 	}
-	for i := range 10 {
-		r.p.SetDirect("a", Direct{Open: 10 * i, Taken: uint64(10 * i)}, r.n)
-		r.n = r.n.Add(10 * ms)
+	r.p.SetDirect("a", Direct{}, r.n)
+	r.n = r.n.Add(10 * ms)
+	r.p.SetDirect("a", Direct{Open: 90, Taken: 90}, r.n)
+	if n := r.p.Room(r.n); n != 1 {
+		t.Errorf("%d with one idle worker", n)
 	}
-	if r.p.Stays(r.n) {
-		t.Error("90 here, none on the peers")
+	r.p.SetDirect("b", Direct{Open: 1, Taken: 1}, r.n)
+	if n := r.p.Room(r.n); n != 0 {
+		t.Errorf("%d with 91 here, none on the peers", n)
 	}
 	r.p.SetReport("x", Report{Ready: 1, Outstanding: 200}, r.n)
-	if r.p.Stays(r.n) {
-		t.Error("one peer is idle still")
+	if n := r.p.Room(r.n); n != 0 {
+		t.Errorf("%d, and one peer is idle still", n)
 	}
 	r.p.SetReport("y", Report{Ready: 1, Outstanding: 200}, r.n)
-	if !r.p.Stays(r.n) {
-		t.Error("both peers are worse")
+	if n := r.p.Room(r.n); n < 100 || n == Unbounded {
+		t.Errorf("%d, and both peers are worse by far", n)
 	}
 	if c := r.b.Counts(); c.Taken != 0 {
 		t.Errorf("asking claimed: %+v", c)

@@ -275,7 +275,7 @@ func (p *Picker) Open(worker string) int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if w := p.ledger.workers[worker]; w != nil {
-		return w.load()
+		return w.open + w.direct.Open
 	}
 	return 0
 }

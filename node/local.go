@@ -52,7 +52,7 @@ func (n *Node) local() api.LocalStatus {
 func (n *Node) localMember() api.MemberStatus {
 	c := n.proxy.Stats()
 	m := api.MemberStatus{Node: n.s.Node, Addr: n.who.addr, Status: "alive", Zone: n.s.Zone, Tags: n.s.Tags, Cores: n.who.cores,
-		Load: n.view.sampler.Busy(), Connections: int(c.Open), ForwardedIn: c.ForwardedIn, ForwardedOut: c.ForwardedOut,
+		Load: n.view.sampler.Busy(), Connections: int(c.Open) + n.bal.Direct(), ForwardedIn: c.ForwardedIn, ForwardedOut: c.ForwardedOut,
 		AppliedIndex: n.store.State().Index, Version: n.o.Version, Uptime: time.Since(n.who.started).Seconds()}
 	return m
 }
@@ -63,6 +63,10 @@ func (n *Node) localWorker(s supervisor.Status) api.WorkerStatus {
 	if s.PID > 0 {
 		u := n.view.sampler.Process(s.PID)
 		w.CPU, w.Memory, w.Uptime = u.CPU, u.Memory, time.Since(s.StartedAt).Seconds()
+		w.Load = min(u.CPU/100, 1)
+		if s.Busy.Known {
+			w.Load = s.Busy.Share
+		}
 		if p := n.bal.Lookup(s.App); p != nil {
 			w.Connections = p.Open(s.Worker)
 		}

@@ -267,7 +267,7 @@ func (n *Node) openData(context.Context) error {
 		return fmt.Errorf("take over from the former run: %w", err)
 	}
 	n.view.kept = [2]*keptSockets{newKeptSockets(n.o.Keeper, keptListeners, kept, n.log), newKeptSockets(n.o.Keeper, keptShared, kept, n.log)}
-	n.proxy = proxy.New(proxy.Options{Balancer: n.bal, DialPeer: n.dialForward, Keep: n.view.kept[0], Logger: n.log})
+	n.proxy = proxy.New(proxy.Options{Balancer: n.bal, DialPeer: n.dialForward, Keep: n.view.kept[0], Direct: n.s.Direct, Logger: n.log})
 	n.closeLater(partData, n.proxy.Close)
 	n.view.reports = make(chan struct{}, 1)
 	n.routes = newRoutes(n, n.view.kept[1])
@@ -284,7 +284,7 @@ func (n *Node) openData(context.Context) error {
 		preload = p
 	}
 	n.sup = supervisor.New(supervisor.Options{Dir: n.dir.path, Node: n.s.Node, NodeID: n.who.ID, Preload: preload, Keeper: n.o.Keeper, Cgroups: true,
-		Router: n.routes, OnExit: n.view.exits.add, Logger: n.log, Metrics: n.tele.Metrics})
+		Router: n.routes, OnLoad: n.routes.load, OnExit: n.view.exits.add, Logger: n.log, Metrics: n.tele.Metrics})
 	n.closeLater(partWorkers, n.endWorkers)
 	n.view.sampler = load.NewSampler("/proc", n.pids)
 	if k := supervisor.KillOrphans(n.who.ID, n.sup.Adopt(kept)); k > 0 {

@@ -48,7 +48,7 @@ func (n *Node) report() (accepted float64) {
 	now := time.Now()
 	st := n.proxy.Stats()
 	l := mesh.Load{AppliedIndex: n.store.State().Index, ForwardedIn: st.ForwardedIn, ForwardedOut: st.ForwardedOut,
-		Connections: uint32(st.Open), Busy: float32(n.view.sampler.Busy()), Draining: n.view.draining.Load()}
+		Connections: uint32(st.Open) + uint32(n.bal.Direct()), Busy: float32(n.view.sampler.Busy()), Draining: n.view.draining.Load()}
 	for name := range n.store.State().Apps {
 		p := n.bal.Lookup(name)
 		if p == nil {

@@ -6,10 +6,12 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"os"
 	"strconv"
 	"strings"
 	"sync"
 	"syscall"
+	"time"
 
 	"meshnode/balancer"
 	"meshnode/balancer/proxy"
@@ -50,7 +52,7 @@ func (r *routes) Route(w supervisor.Worker) {
 	}
 	r.n.proxy.SetWorker(w.ID, target{w})
 	if w.Adopted && w.Channel != nil {
-		if err := r.n.proxy.Recover(w.App, w.ID, w.PID); err != nil {
+		if err := r.n.proxy.Recover(w.App, w.ID, w.PID, w.Reports); err != nil {
 			r.n.log.Warn("connections that a worker has are not counted", "worker", w.ID, "err", err)
 		}
 	}
@@ -85,6 +87,7 @@ func (r *routes) publish(app string) {
 		}
 	}
 	r.n.bal.Picker(app).SetWorkers(out)
+	r.n.proxy.Steer(app)
 }
 
 // listens reports whether a Node worker listens on anything: one that closed its servers is given nothing more. The lock is held.
@@ -97,16 +100,22 @@ func (r *routes) listens(app, worker string) bool {
 	return false
 }
 
+// drainLook is how often it is looked whether a worker that leaves accepts nothing by itself any more.
+const drainLook = 20 * time.Millisecond
+
 // Drained implements supervisor.Router.
 func (r *routes) Drained(ctx context.Context, w supervisor.Worker) error {
 	p := r.n.bal.Picker(w.App)
+	look := time.NewTicker(drainLook)
+	defer look.Stop()
 	for {
 		changed := p.Changed()
-		if p.Open(w.ID) == 0 {
+		if p.Open(w.ID) == 0 && !r.n.proxy.Shares(w.App, w.ID) {
 			return nil
 		}
 		select {
 		case <-changed:
+		case <-look.C: // that it accepts nothing by itself any more is no change of the picker's
 		case <-ctx.Done():
 			return ctx.Err()
 		}
@@ -116,6 +125,9 @@ func (r *routes) Drained(ctx context.Context, w supervisor.Worker) error {
 // Ended implements supervisor.Router.
 func (r *routes) Ended(w supervisor.Worker) {
 	r.n.proxy.RemoveWorker(w.ID)
+	if p := r.n.bal.Lookup(w.App); p != nil {
+		p.SetDirect(w.ID, balancer.Direct{}, time.Now())
+	}
 	r.shared.ended(w.ID)
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -138,6 +150,7 @@ func (r *routes) Listen(w supervisor.Worker, q nodeipc.Query) nodeipc.Reply {
 	if err != nil {
 		return nodeipc.Reply{Errno: -int(errno(err))}
 	}
+	own := r.ownSocket(w, q)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.held[k] == nil {
@@ -151,7 +164,38 @@ func (r *routes) Listen(w supervisor.Worker, q nodeipc.Query) nodeipc.Reply {
 	if q.Port > 0 {
 		r.n.noteLearned(w.App, net.JoinHostPort(q.Address, strconv.Itoa(q.Port)))
 	}
-	return nodeipc.Reply{Address: bound.Addr().String(), Port: int(bound.Port()), IPv6: bound.Addr().Is6(), Data: r.data[k]}
+	return nodeipc.Reply{Address: bound.Addr().String(), Port: int(bound.Port()), IPv6: bound.Addr().Is6(), Data: r.data[k], Share: own}
+}
+
+// ownSocket is a listening socket for a worker that can take one, so that it accepts by itself while nobody has to steer; nil for others.
+func (r *routes) ownSocket(w supervisor.Worker, q nodeipc.Query) *os.File {
+	switch {
+	case q.Own:
+		return r.n.proxy.Share(w.App, q.Key, w.ID)
+	case w.Adopted && w.Reports && !r.n.proxy.Rejoin(w.App, q.Key, w.ID):
+		_ = w.Channel.Shut() // one that is gone accepts nothing
+	}
+	return nil
+}
+
+func total(of map[string]uint64) (n uint64) {
+	for _, k := range of {
+		n += k
+	}
+	return n
+}
+
+// load takes in what a worker reports.
+func (r *routes) load(w supervisor.Worker, l nodeipc.Load) {
+	p := r.n.bal.Lookup(w.App)
+	if p == nil {
+		return
+	}
+	p.SetDirect(w.ID, balancer.Direct{Open: l.Open, Taken: total(l.Taken), Timed: l.Timed, Spent: time.Duration(l.Spent * float64(time.Millisecond))}, time.Now())
+	if l.Shut {
+		r.n.proxy.UnshareAll(w.App, w.ID)
+	}
+	r.n.proxy.Heard(w.App, w.ID, proxy.Accepts{Taken: l.Taken, Held: l.Held})
 }
 
 // share answers with a socket that all workers of the app have in common.
@@ -173,6 +217,7 @@ func (r *routes) share(w supervisor.Worker, q nodeipc.Query) nodeipc.Reply {
 // Unlisten implements supervisor.Router.
 func (r *routes) Unlisten(w supervisor.Worker, key string) {
 	r.shared.release(listenKey{w.App, key}, w.ID)
+	r.n.proxy.Unshare(w.App, key, w.ID)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	delete(r.held[listenKey{w.App, key}], w.ID)

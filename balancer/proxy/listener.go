@@ -30,6 +30,7 @@ type listener struct {
 	left   atomic.Bool   // a successor serves the backlog
 	done   chan struct{} // closed when accept has ended
 	once   sync.Once
+	group  *group    // of the sockets on its address; nil for one that accepts in a worker's place
 	dry    time.Time // since when connections were refused for want of a target, zero after one that was not; accept's
 }
 
@@ -46,7 +47,16 @@ func openListener(s *Server, id listenerID, network, addr string) (*listener, er
 	if err != nil {
 		return nil, err
 	}
-	return newListener(s, id, file, ln.Addr().(*net.TCPAddr).AddrPort())
+	return newOwn(s, id, file, ln.Addr().(*net.TCPAddr).AddrPort())
+}
+
+// newOwn is a listener with the node's own socket.
+func newOwn(s *Server, id listenerID, file *os.File, bound netip.AddrPort) (*listener, error) {
+	l, err := newListener(s, id, file, bound)
+	if err == nil {
+		l.group = &group{l: l, members: make(map[string]*member)}
+	}
+	return l, err
 }
 
 func newListener(s *Server, id listenerID, file *os.File, bound netip.AddrPort) (*listener, error) {
@@ -68,7 +78,7 @@ func inheritListener(s *Server, id listenerID, fd int) (*listener, error) {
 		unix.Close(fd)
 		return nil, err
 	}
-	return newListener(s, id, os.NewFile(uintptr(fd), "listener"), addrPort(sa))
+	return newOwn(s, id, os.NewFile(uintptr(fd), "listener"), addrPort(sa))
 }
 
 // number is the listener's descriptor.
@@ -83,24 +93,18 @@ func duplicate(ln *net.TCPListener) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	dup, derr := -1, error(nil)
-	if err := raw.Control(func(fd uintptr) { dup, derr = unix.FcntlInt(fd, unix.F_DUPFD_CLOEXEC, 0) }); err != nil {
+	var file *os.File
+	var derr error
+	if err := raw.Control(func(fd uintptr) { file, derr = dupFile(int(fd)) }); err != nil {
 		return nil, err
 	}
-	if derr != nil {
-		return nil, derr
-	}
-	if err := unix.SetNonblock(dup, true); err != nil {
-		unix.Close(dup)
-		return nil, err
-	}
-	return os.NewFile(uintptr(dup), "listener"), nil
+	return file, derr
 }
 
 // accept serves until stop. Connections are taken as bare descriptors, without Go's poller: most are passed on to a worker at once.
 func (l *listener) accept() {
 	defer close(l.done)
-	defer l.file.Close()
+	defer l.closeAll()
 	for left := drainBacklog; left > 0; {
 		if l.left.Load() {
 			return
@@ -124,11 +128,21 @@ func (l *listener) accept() {
 	}
 }
 
+func (l *listener) closeAll() {
+	l.file.Close()
+	if l.group != nil {
+		l.group.end()
+	}
+}
+
 // serve places a connection. What waits for a target is bounded for all of a listener's connections together: those behind one that
 // was refused do not wait as long again, one after the other, but are refused at once until there is a target.
 func (l *listener) serve(fd int, client netip.AddrPort) {
 	now := time.Now()
 	c := &conn{s: l.s, app: l.app, key: l.key, picker: l.s.o.Balancer.Picker(l.app), fd: fd, client: client, until: now.Add(patience)}
+	if l.group != nil {
+		l.group.credit(c.picker)
+	}
 	if !l.dry.IsZero() {
 		c.until = l.dry.Add(patience)
 	}
@@ -183,6 +197,12 @@ func (l *listener) stop() {
 		l.ending.Store(true)
 		_ = l.file.SetReadDeadline(time.Unix(1, 0))
 	})
+}
+
+// leave ends accepting at once: somebody else serves what waits.
+func (l *listener) leave() {
+	l.left.Store(true)
+	l.stop()
 }
 
 func peerOf(sa syscall.Sockaddr) netip.AddrPort {

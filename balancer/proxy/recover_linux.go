@@ -20,8 +20,9 @@ const (
 )
 
 // Recover claims a worker for every client connection that its process, or one that it started, holds on the app's addresses: a former run
-// of the node gave them to it. Without it they would not count, and a drain would not wait for them.
-func (s *Server) Recover(app, worker string, pid int) error {
+// of the node gave them to it. Without it they would not count, and a drain would not wait for them. reports is set where the process itself
+// tells what it has: then only those that it started are looked at.
+func (s *Server) Recover(app, worker string, pid int, reports bool) error {
 	ports := make(map[uint16]bool)
 	for _, l := range s.Listeners() {
 		if l.App == app {
@@ -29,7 +30,7 @@ func (s *Server) Recover(app, worker string, pid int) error {
 		}
 	}
 	held := make(map[uint32]bool)
-	socketsOf(pid, held)
+	socketsOf(pid, held, reports)
 	if len(ports) == 0 || len(held) == 0 {
 		return nil
 	}
@@ -60,10 +61,13 @@ func (s *Server) Recover(app, worker string, pid int) error {
 
 const tcpListen = 10
 
-// socketsOf adds the inodes of the sockets that a process and its descendants hold.
-func socketsOf(pid int, into map[uint32]bool) {
+// socketsOf adds the inodes of the sockets that a process and its descendants hold; below leaves its own out.
+func socketsOf(pid int, into map[uint32]bool, below bool) {
 	dir := filepath.Join("/proc", strconv.Itoa(pid))
-	fds, _ := os.ReadDir(filepath.Join(dir, "fd")) // one that has ended has none
+	var fds []os.DirEntry
+	if !below {
+		fds, _ = os.ReadDir(filepath.Join(dir, "fd")) // one that has ended has none
+	}
 	for _, fd := range fds {
 		target, err := os.Readlink(filepath.Join(dir, "fd", fd.Name()))
 		if err != nil {
@@ -83,7 +87,7 @@ func socketsOf(pid int, into map[uint32]bool) {
 		}
 		for _, f := range strings.Fields(string(raw)) {
 			if child, err := strconv.Atoi(f); err == nil {
-				socketsOf(child, into)
+				socketsOf(child, into, false)
 			}
 		}
 	}
@@ -99,13 +103,7 @@ func (t *tracker) has(cookie uint64) bool {
 
 // trackCookie is track for a socket that is known by its cookie alone.
 func (t *tracker) trackCookie(owner string, cookie uint64, over func()) {
-	t.mu.Lock()
-	dead := t.closed || t.conn == nil
-	if !dead {
-		t.socks[cookie] = tracked{owner, over}
-	}
-	t.mu.Unlock()
-	if dead {
+	if t.conn == nil || !t.add(cookie, tracked{owner, over}) {
 		over()
 	}
 }

@@ -65,6 +65,8 @@ type Options struct {
 	Logger   hclog.Logger
 	// Keep keeps listening sockets open while no node runs; nil = nobody does.
 	Keep Keep
+	// Direct lets workers accept by themselves, where the kernel can choose among them.
+	Direct bool
 	// Relays bounds the connections whose bytes cross this node (count); 0 = by the limit on descriptors.
 	Relays int
 }
@@ -81,9 +83,9 @@ type Keep interface {
 
 // Server is the data path of one node.
 type Server struct {
-	o       Options
-	log     hclog.Logger
-	tracker *tracker
+	o   Options
+	log hclog.Logger
+	local
 	relays  chan struct{} // one token for each relay
 	engine  *relay.Engine // nil if the kernel gave none
 	wg      sync.WaitGroup
@@ -98,6 +100,12 @@ type Server struct {
 	listeners map[listenerID]*listener
 	conns     map[net.Conn]struct{} // streams that are awaited or copied, to be cut at Close
 	closed    bool
+}
+
+// local is what the data path has to do with the node's own workers.
+type local struct {
+	tracker *tracker
+	direct  atomic.Bool // workers may accept by themselves
 }
 
 type listenerID struct{ app, key string }
@@ -138,6 +146,7 @@ func New(o Options) *Server {
 		s.log.Warn("cannot see when handed-off connections end; balancing counts only connections not yet taken", "err", err)
 	}
 	s.tracker = t
+	s.direct.Store(o.Direct)
 	return s
 }
 
@@ -163,6 +172,7 @@ func (s *Server) RemoveWorker(id string) {
 	s.mu.Lock()
 	delete(s.workers, id)
 	s.mu.Unlock()
+	s.dropSockets(id)
 	s.tracker.dropOwner(id)
 }
 
@@ -262,8 +272,7 @@ func (s *Server) LetGo() {
 	s.listeners = make(map[listenerID]*listener)
 	s.mu.Unlock()
 	for _, l := range all {
-		l.left.Store(true)
-		l.stop()
+		l.leave()
 	}
 	for _, l := range all {
 		<-l.done

@@ -23,6 +23,7 @@ const (
 	diagReadSize     = 32 << 10
 	diagReceive      = 8 << 20 // bytes of notifications that may wait for us
 	resyncEvery      = 15 * time.Second
+	restEvery        = 2 * time.Second
 	resyncSoon       = 100 * time.Millisecond // after notifications were dropped
 	resyncAgain      = time.Second            // after that
 	// allButDead are the states in which a socket still is somebody's: all but TIME_WAIT, CLOSE and NEW_SYN_RECV.
@@ -45,6 +46,8 @@ type tracker struct {
 
 	mu     sync.Mutex // guards all below
 	socks  map[uint64]tracked
+	joined bool // the kernel tells; that costs every socket of the server that ends
+	used   bool // something was tracked since the last look
 	closed bool
 }
 
@@ -54,17 +57,54 @@ func newTracker(log hclog.Logger) (*tracker, error) {
 	if err != nil {
 		return t, err
 	}
-	for _, g := range []uint32{groupTCPDestroy, groupTCP6Destroy} {
-		if err := c.JoinGroup(g); err != nil {
-			c.Close()
-			return t, err
-		}
+	t.conn = c
+	if err := t.join(); err != nil { // to know whether it can be had
+		t.conn = nil
+		c.Close()
+		return t, err
 	}
 	_ = c.SetReadBuffer(diagReceive)
-	t.conn = c
 	t.wg.Go(t.listen)
 	t.wg.Go(t.sweep)
 	return t, nil
+}
+
+// join has the kernel tell of ended sockets.
+func (t *tracker) join() error {
+	if t.joined {
+		return nil
+	}
+	for _, g := range []uint32{groupTCPDestroy, groupTCP6Destroy} {
+		if err := t.conn.JoinGroup(g); err != nil {
+			return err
+		}
+	}
+	t.joined = true
+	return nil
+}
+
+// rest ends that when nothing is tracked for a while.
+func (t *tracker) rest() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.joined && !t.used && len(t.socks) == 0 {
+		t.joined = false
+		for _, g := range []uint32{groupTCPDestroy, groupTCP6Destroy} {
+			_ = t.conn.LeaveGroup(g) // then it is told too much
+		}
+	}
+	t.used = false
+}
+
+// add notes a socket that is to be followed, and reports whether it is.
+func (t *tracker) add(cookie uint64, s tracked) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.closed || t.join() != nil {
+		return false
+	}
+	t.socks[cookie], t.used = s, true
+	return true
 }
 
 // track calls over once when the socket behind fd has ended for good, or its owner was dropped. The caller still holds fd, so the
@@ -79,13 +119,7 @@ func (t *tracker) track(owner string, fd int, over func()) {
 		over()
 		return
 	}
-	t.mu.Lock()
-	closed := t.closed
-	if !closed {
-		t.socks[cookie] = tracked{owner, over}
-	}
-	t.mu.Unlock()
-	if closed {
+	if !t.add(cookie, tracked{owner, over}) {
 		over()
 	}
 }
@@ -176,12 +210,15 @@ func cookieOf(msg []byte) uint64 {
 
 // sweep compares the whole table after notifications were dropped, and now and then in case they were dropped without a word.
 func (t *tracker) sweep() {
-	tick := time.NewTicker(resyncEvery)
+	tick, idle := time.NewTicker(resyncEvery), time.NewTicker(restEvery)
 	defer tick.Stop()
+	defer idle.Stop()
 	for {
 		select {
 		case <-tick.C:
 			t.resync()
+		case <-idle.C:
+			t.rest()
 		case <-t.lost:
 			// Soon, for most; and again when what came meanwhile has surely been read.
 			if !t.resyncAfter(resyncSoon) || !t.resyncAfter(resyncAgain) {

@@ -151,19 +151,19 @@ func compareNumbers(a, b string) int {
 
 // workersBox is the table that list shows, in the look of PM2's.
 func workersBox(workers []api.WorkerStatus, colour bool) string {
-	head := []string{">id", "name", "namespace", "node", "mode", ">pid", ">uptime", ">↺", "status", ">cpu", ">mem", ">conns"}
+	head := []string{">id", "name", "namespace", "node", "mode", ">pid", ">uptime", ">↺", "status", ">load", ">cpu", ">mem", ">conns"}
 	grouped := slices.ContainsFunc(workers, func(w api.WorkerStatus) bool { return w.Namespace != "" })
 	if !grouped {
 		head = slices.Delete(head, 2, 3)
 	}
 	b := newBox(colour, head...)
 	for _, w := range workers {
-		pid, cpu, memory, uptime := "-", "-", "-", "-"
+		pid, load, cpu, memory, uptime := "-", "-", "-", "-", "-"
 		if w.PID != 0 {
-			pid, cpu = strconv.Itoa(w.PID), fmt.Sprintf("%.0f%%", w.CPU)
+			pid, load, cpu = strconv.Itoa(w.PID), humanShare(w.Load), fmt.Sprintf("%.0f%%", w.CPU)
 			memory, uptime = humanBytes(w.Memory), humanDuration(w.Uptime)
 		}
-		cells := []string{w.Worker, w.App, orDash(w.Namespace), w.Node, orDash(w.Mode), pid, uptime, fmt.Sprint(w.Restarts), w.Status, cpu, memory,
+		cells := []string{w.Worker, w.App, orDash(w.Namespace), w.Node, orDash(w.Mode), pid, uptime, fmt.Sprint(w.Restarts), w.Status, load, cpu, memory,
 			fmt.Sprint(w.Connections)}
 		if !grouped {
 			cells = slices.Delete(cells, 2, 3)
@@ -174,14 +174,14 @@ func workersBox(workers []api.WorkerStatus, colour bool) string {
 }
 
 func workersTable(workers []api.WorkerStatus) string {
-	t := newTable("APP", ">WORKER", "NODE", ">PID", "STATUS", "MODE", ">RELEASE", ">RESTARTS", ">CPU", ">MEMORY", ">CONNS", ">UPTIME")
+	t := newTable("APP", ">WORKER", "NODE", ">PID", "STATUS", "MODE", ">RELEASE", ">RESTARTS", ">LOAD", ">CPU", ">MEMORY", ">CONNS", ">UPTIME")
 	for _, w := range workers {
-		pid, cpu, memory, uptime := "-", "-", "-", "-"
+		pid, load, cpu, memory, uptime := "-", "-", "-", "-", "-"
 		if w.PID != 0 {
-			pid, cpu = strconv.Itoa(w.PID), fmt.Sprintf("%.0f%%", w.CPU)
+			pid, load, cpu = strconv.Itoa(w.PID), humanShare(w.Load), fmt.Sprintf("%.0f%%", w.CPU)
 			memory, uptime = humanBytes(w.Memory), humanDuration(w.Uptime)
 		}
-		t.row(w.App, w.Worker, w.Node, pid, w.Status, orDash(w.Mode), fmt.Sprint(w.Release), fmt.Sprint(w.Restarts), cpu, memory,
+		t.row(w.App, w.Worker, w.Node, pid, w.Status, orDash(w.Mode), fmt.Sprint(w.Release), fmt.Sprint(w.Restarts), load, cpu, memory,
 			fmt.Sprint(w.Connections), uptime)
 	}
 	return t.String()

@@ -41,6 +41,8 @@ var table = map[string][]uses{
 		{hclog, handedLogger},
 		{"balancer/proxy/relay", "carries the bytes of what is relayed"},
 		{sysUnix, "accept4 and bare descriptors; net has no way to them"},
+		{"github.com/cilium/ebpf", "puts the choice among workers' sockets into the kernel"},
+		{"github.com/cilium/ebpf/asm", "the program of that choice"},
 		{"github.com/mdlayher/netlink", "asks the kernel when the connections that workers hold have ended"},
 	},
 	"balancer/proxy/relay": {

@@ -13,6 +13,7 @@ var moduleRules = []rule{{"modules", checkModules}, {"versions", checkVersions}}
 // modules are the direct dependencies, each with the reason that it is not written here.
 var modules = map[string]string{
 	"github.com/armon/go-metrics":         "metrics, as the owner asked",
+	"github.com/cilium/ebpf":              "assembles and loads the program that chooses among sockets, without a compiler",
 	"github.com/coreos/go-systemd/v22":    "systemd's protocol for readiness and watchdog",
 	"github.com/fsnotify/fsnotify":        "which files have changed",
 	"github.com/gofrs/flock":              "a lock that dies with its process",

@@ -65,6 +65,7 @@ type WorkerStatus struct {
 	Restarts    uint64  `json:"restarts"`
 	CPU         float64 `json:"cpu_percent"`  // 100 = one core
 	Memory      uint64  `json:"memory_bytes"` // resident
+	Load        float64 `json:"load"`         // how busy it was in about the last second, in [0,1]: its event loop, or of one core
 	Connections int     `json:"connections"`
 	Uptime      float64 `json:"uptime_seconds"`
 }

@@ -41,7 +41,7 @@ log_json: yes
 	}
 	want := Settings{
 		Join: []string{"seed-1:7946", "seed-2:9000"}, Bind: "0.0.0.0:7946", Node: "from-flag", DataDir: "/data", Insecure: true,
-		Tags: map[string]string{"disk": "hdd"}, Zone: "env-zone", Cores: 2, LogLevel: "info", LogJSON: true, ConfigFile: file,
+		Tags: map[string]string{"disk": "hdd"}, Zone: "env-zone", Cores: 2, LogLevel: "info", LogJSON: true, ConfigFile: file, Direct: true,
 	}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Errorf("settings (-want +got):\n%s", d)
@@ -59,7 +59,7 @@ func TestDefaults(t *testing.T) {
 	if err != nil || rest != nil {
 		t.Fatal(err, rest)
 	}
-	want := Settings{Bind: "0.0.0.0:7946", Node: "a", DataDir: "/d", HTTP: "127.0.0.1:7947", LogLevel: "info"}
+	want := Settings{Bind: "0.0.0.0:7946", Node: "a", DataDir: "/d", HTTP: "127.0.0.1:7947", LogLevel: "info", Direct: true}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Errorf("(-want +got):\n%s", d)
 	}
@@ -260,5 +260,17 @@ func TestValidateNamesFlags(t *testing.T) {
 	}
 	if err := (Settings{Bind: "x:1", LogLevel: "info", DataDir: "/d", Node: "a"}).Validate(); err != nil {
 		t.Error(err)
+	}
+}
+
+func TestDirect(t *testing.T) {
+	for value, want := range map[string]bool{"auto": true, "OFF": false} {
+		got, _, err := Load([]string{"-direct", value}, []string{home, "MESHNODE_NODE=a", "MESHNODE_DATA_DIR=/d"})
+		if err != nil || got.Direct != want {
+			t.Errorf("-direct %s: %v, %v", value, got.Direct, err)
+		}
+	}
+	if _, _, err := Load([]string{"-direct", "perhaps"}, []string{home, "MESHNODE_NODE=a", "MESHNODE_DATA_DIR=/d"}); err == nil {
+		t.Error("-direct perhaps")
 	}
 }

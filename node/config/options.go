@@ -38,6 +38,7 @@ func options() []option {
 		{name: "app-bind", usage: "`ip` address client ports open on where an app names none (default all)", set: text(func(s *Settings) *string { return &s.AppBind })},
 		{name: "no-preload", usage: "load nothing of meshnode into Node.js workers", flag: true, set: yesNo(func(s *Settings) *bool { return &s.NoPreload })},
 		{name: "no-workers", usage: "run no workers on this server; it takes connections and passes all on", flag: true, set: yesNo(func(s *Settings) *bool { return &s.NoWorkers })},
+		{name: "direct", usage: "`auto|off` Node.js workers accept by themselves while nobody has to steer (default auto)", set: setDirect},
 		{name: "log-level", usage: "`level` trace, debug, info, warn or error (default info)", set: text(func(s *Settings) *string { return &s.LogLevel })},
 		{name: "log-json", usage: "log as JSON lines", flag: true, set: yesNo(func(s *Settings) *bool { return &s.LogJSON })},
 		{name: "config", usage: "`file` settings file, YAML or JSON", set: text(func(s *Settings) *string { return &s.ConfigFile })},
@@ -71,6 +72,18 @@ func parseBool(word string) (bool, error) {
 		return false, nil
 	}
 	return false, fmt.Errorf("%q is neither true nor false", word)
+}
+
+func setDirect(s *Settings, values []string) error {
+	switch last := strings.ToLower(strings.TrimSpace(values[len(values)-1])); last {
+	case "auto":
+		s.Direct = true
+	case "off":
+		s.Direct = false
+	default:
+		return fmt.Errorf("%q is neither auto nor off", last)
+	}
+	return nil
 }
 
 func setCores(s *Settings, values []string) error {

@@ -46,6 +46,7 @@ type Settings struct {
 	AppBind    string            // IP address client ports open on when the app names none; empty = all
 	ConfigFile string            // path of the settings file that was read; empty = none
 	NoPreload  bool              // load nothing of ours into Node.js workers
+	Direct     bool              // workers accept by themselves where the kernel can choose among them
 	NoWorkers  bool              // run no workers here: only take connections and pass them on
 }
 
@@ -63,6 +64,7 @@ func Defaults(environ []string) Settings {
 		DataDir:  DefaultDataDir(environ),
 		HTTP:     defaultHTTP,
 		LogLevel: defaultLog,
+		Direct:   true,
 	}
 }
 
