@@ -5,7 +5,7 @@ TIMEOUT  ?= 30m
 FUZZTIME ?= 30s
 BIN      := bin/meshnode
 
-.PHONY: build test test-programs check demo bench bench-proxies bench-restarts bench-logs fuzz clean
+.PHONY: build test test-programs check demo sim bench bench-proxies bench-restarts bench-logs fuzz clean
 
 build: ## one static binary, bin/meshnode
 	CGO_ENABLED=0 $(GO) build -trimpath -o $(BIN) ./cmd/meshnode
@@ -31,6 +31,9 @@ bench: e2e/bench/node_modules/.package-lock.json ## meshnode beside PM2: request
 
 bench-proxies: e2e/bench/node_modules/.package-lock.json ## beside NGINX, HAProxy, Caddy, PM2 and Node's cluster (apt-get install nginx libnginx-mod-stream haproxy caddy wrk): 20 minutes a round, into the same file
 	$(GO) build -o bin/bench ./e2e/bench && exec bin/bench -rounds $(ROUNDS) -only "$(ONLY)" proxies
+
+sim: ## the policy in simulation, 4 to 1,000 nodes, into balancer/SIMULATION.md; some minutes
+	$(GO) test ./balancer/sim -count=1 -timeout=60m -v -run '^TestWhole$$' -args -whole $(CURDIR)/balancer/SIMULATION.md
 
 bench-restarts: ## memory after 10,000 restarts of workers and 1,000 reloads (RESTARTS, RELOADS), into the same file
 	$(GO) build -o bin/bench ./e2e/bench && exec bin/bench -rounds 1 -count $(or $(RESTARTS),10000) -reloads $(or $(RELOADS),1000) restarts

@@ -99,7 +99,6 @@ func (l *ledger) claimWorker(w *workerState, now time.Time, door bool) *claim {
 func (l *ledger) claimPeer(p *peerApp, now time.Time) *claim {
 	p.flow.open++
 	p.flow.own++
-	p.flow.sent++
 	c := &claim{target: Target{KindPeer, p.name}, peer: p, since: now, flags: claimFlags{pending: true}}
 	l.young.push(c)
 	return c
@@ -126,10 +125,8 @@ func (l *ledger) release(c *claim, d DoneInfo) {
 	}
 	if c.worker == nil {
 		c.peer.flow.open--
-		c.peer.flow.ended++
 		if !c.flags.long {
 			c.peer.flow.own--
-			c.peer.flow.done++
 		}
 		return
 	}

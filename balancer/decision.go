@@ -138,7 +138,7 @@ func (r *record) last(n int) []Decision {
 func (v *view) figures(p *peerApp, l Load, c time.Duration, s State) Candidate {
 	out := Candidate{Node: p.name, State: s, Far: v.links.facts().far(p.node), Load: l, Free: -1, Cost: c, Age: v.info.Now.Sub(p.receivedAt)}
 	if limit := v.set.MaxConnections; limit > 0 {
-		out.Free = p.free(limit)
+		out.Free = p.free(limit, v.info.Now, v.median)
 	}
 	return out
 }

@@ -115,24 +115,24 @@ func TestDrawsAreDistinctAndUniform(t *testing.T) {
 
 func TestEstimateFades(t *testing.T) {
 	at := time.Unix(100, 0)
-	base := peerApp{report: Report{Ready: 2, Outstanding: 10}, receivedAt: at, mean: 1}
+	base := peerApp{report: Report{Ready: 2, Outstanding: 13}, receivedAt: at, others: 10, mean: 1, flow: flow{own: 3}}
 	for _, tc := range []struct {
 		name string
 		age  time.Duration
-		edit func(*peerApp)
+		own  int
 		want float64
 	}{
-		{"fresh", 0, func(*peerApp) {}, 10},
-		{"one service time old", 10 * ms, func(*peerApp) {}, 2 + 8/math.E},
-		{"very old", time.Minute, func(*peerApp) {}, 2},
-		{"from the future", -time.Second, func(*peerApp) {}, 10},
-		{"sent and finished since", 0, func(p *peerApp) { p.flow.sent, p.flow.done = 3, 1 }, 12},
-		{"what is open from here is never discounted", time.Minute, func(p *peerApp) { p.flow.own = 7 }, 7},
-		{"never negative", time.Minute, func(p *peerApp) { p.flow.done = 50 }, 0},
+		{"fresh", 0, 3, 13},
+		{"one service time old", 10 * ms, 3, 3 + 2 + 8/math.E},
+		{"very old", time.Minute, 3, 3 + 2},
+		{"from the future", -time.Second, 3, 13},
+		{"sent since", 0, 5, 15},
+		{"finished since", 0, 0, 10},
+		{"what is open from here is never discounted", time.Minute, 7, 9},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			p := base
-			tc.edit(&p)
+			p.flow.own = tc.own
 			if got := p.estimate(at.Add(tc.age), 10*ms); math.Abs(got-tc.want) > 1e-9 {
 				t.Errorf("estimate %v, want %v", got, tc.want)
 			}
@@ -141,19 +141,19 @@ func TestEstimateFades(t *testing.T) {
 }
 
 func TestUpdate(t *testing.T) {
-	var p peerApp
-	p.update(Report{Ready: 2, Outstanding: 8}, time.Unix(1, 0), 2)
-	if want := 2 + 2*reportAlpha; math.Abs(p.mean-want) > 1e-9 {
-		t.Errorf("mean %v, want %v: seeded with the cluster's, then smoothed", p.mean, want)
+	p := peerApp{flow: flow{own: 4, open: 4}}
+	p.update(Report{Ready: 2, Outstanding: 12}, time.Unix(1, 0), 2)
+	if want := 2 + 2*reportAlpha; math.Abs(p.mean-want) > 1e-9 || p.others != 8 {
+		t.Errorf("mean %v, want %v: seeded with the cluster's, then smoothed; others %v", p.mean, want, p.others)
 	}
-	p.flow.sent, p.flow.done = 3, 2
+	p.refused(time.Unix(1, 0), 10*ms)
 	p.update(Report{}, time.Unix(2, 0), 5)
-	if !p.since.IsZero() || p.flow != (flow{}) {
+	if !p.since.IsZero() || !p.fullUntil.IsZero() {
 		t.Errorf("a peer that does not serve keeps %+v", p)
 	}
-	p.update(Report{Ready: 1, Outstanding: 5}, time.Unix(3, 0), 5)
-	if p.mean != 5 {
-		t.Errorf("mean %v after the return, want the cluster's 5", p.mean)
+	p.update(Report{Ready: 1, Outstanding: 3}, time.Unix(3, 0), 5)
+	if want := 5 - 5*reportAlpha; p.mean != want || p.others != 0 {
+		t.Errorf("mean %v after the return, want the cluster's 5 less what is not there, %v; others %v", p.mean, want, p.others)
 	}
 }
 

@@ -9,7 +9,7 @@ import (
 // reportAlpha is the weight of one report in a peer's mean load (policy: 1/16).
 const reportAlpha = 1.0 / 16
 
-// peerApp is what is known of one app on one peer: its last report and what this node has sent there since.
+// peerApp is what is known of one app on one peer: its last report and what this node has open there.
 type peerApp struct {
 	name       string
 	hash       uint64
@@ -17,55 +17,69 @@ type peerApp struct {
 	heard      bool // its link is up
 	report     Report
 	receivedAt time.Time // local receipt: no clock synchronisation needed
-	mean       float64   // smoothed Outstanding per ready worker
+	others     float64   // of the report's Outstanding, those that are not ours
+	mean       float64   // smoothed others per ready worker
 	since      time.Time // when it began to serve, zero while it does not
-	full       bool      // it refused a connection since the report: its limits are reached
+	fullUntil  time.Time // it has refused connections, and is not asked before
 	turn       float64   // for PolicyRoundRobin
 	flow       flow
 }
 
 // flow is what this node has going on with a peer.
 type flow struct {
-	open  int // connections of ours there, long ones included
-	own   int // short ones of these
-	sent  int // sent since the report
-	done  int // short ones finished since the report
-	ended int // finished since the report, long ones included
+	open    int // connections of ours there, long ones included
+	own     int // short ones of these
+	refused int // in a row, for want of room
 }
 
 // update takes a new report in. clusterMean seeds the mean of a peer that begins to serve, for the first time or again.
 func (p *peerApp) update(r Report, at time.Time, clusterMean float64) {
-	p.report, p.receivedAt, p.full = r, at, false
-	p.flow.sent, p.flow.done, p.flow.ended = 0, 0, 0
+	p.report, p.receivedAt, p.fullUntil = r, at, time.Time{}
 	if r.Ready == 0 {
 		p.mean, p.since = 0, time.Time{}
 		return
 	}
-	perWorker := float64(r.Outstanding) / float64(r.Ready)
+	p.others = max(float64(r.Outstanding-p.flow.own), 0)
+	perWorker := p.others / float64(r.Ready)
 	if p.since.IsZero() {
 		p.mean, p.since = clusterMean, at
 	}
 	p.mean += reportAlpha * (perWorker - p.mean)
 }
 
-// estimate is the number of short connections believed to be open at the peer now. A report fades to the peer's mean within about
-// one service time: taken literally, old reports make every node choose the same peer (Mitzenmacher, "How Useful Is Old
-// Information?", IEEE TPDS 2000). What this node itself has open there is never discounted.
+// estimate is the number of short connections believed to be open at the peer now: ours, which are known, and those of others, of which
+// the report fades to their mean within about one service time: taken literally, old reports make every node choose the same peer
+// (Mitzenmacher, "How Useful Is Old Information?", IEEE TPDS 2000).
 func (p *peerApp) estimate(now time.Time, median time.Duration) float64 {
 	mean := float64(p.report.Ready) * p.mean
 	age := max(now.Sub(p.receivedAt), 0)
-	faded := mean + (float64(p.report.Outstanding)-mean)*math.Exp(-float64(age)/float64(max(median, time.Microsecond)))
-	return max(float64(p.flow.own), faded+float64(p.flow.sent)-float64(p.flow.done), 0)
+	return float64(p.flow.own) + mean + (p.others-mean)*math.Exp(-float64(age)/float64(max(median, time.Microsecond)))
 }
 
-// free is the number of connections that the peer's workers may still get, reckoned from its report and what we have sent there since.
-func (p *peerApp) free(limit int) int {
-	if p.full {
+// roomDoubt is how much less than one place counts as one: a report fades, and a peer that is nearly full on average has often room. It
+// refuses if not.
+const roomDoubt = 0.25
+
+// free is the number of connections that the peer's workers may still get, reckoned like estimate.
+func (p *peerApp) free(limit int, now time.Time, median time.Duration) int {
+	if now.Before(p.fullUntil) {
 		return 0
 	}
-	has := p.report.Outstanding + p.report.Long + p.flow.sent - p.flow.ended
-	return max(p.report.Ready*limit-max(has, p.flow.open), 0)
+	has := max(p.estimate(now, median)+float64(p.report.Long), float64(p.flow.open))
+	return max(int(math.Ceil(float64(p.report.Ready*limit)-has-roomDoubt)), 0)
 }
+
+// refused notes that the peer had no room after all, and leaves it alone until one of its connections has probably ended: longer each time.
+func (p *peerApp) refused(now time.Time, median time.Duration) {
+	p.flow.refused = min(p.flow.refused+1, refusedMost)
+	p.fullUntil = now.Add(median * time.Duration(p.flow.refused) / refusedSteps)
+}
+
+// The first refusal counts for one of refusedSteps parts of a median service time, each after it for one more, up to refusedMost.
+const (
+	refusedSteps = 2
+	refusedMost  = 8
+)
 
 // smoothService is the service time to reckon with: the median while a node is within 1.5 times of it, so that noise does not
 // steer, else the node's own.

@@ -169,6 +169,7 @@ func (p *Picker) taken(c *claim) {
 	p.ledger.taken(c)
 	if c.peer != nil {
 		p.links.answered(c.target.ID)
+		c.peer.flow.refused = 0
 	}
 	p.notify()
 }
@@ -185,7 +186,7 @@ func (p *Picker) release(c *claim, d DoneInfo) {
 		p.links.eject(c.target.ID, d.Now)
 	case d.Refused:
 		p.links.answered(c.target.ID)
-		c.peer.full = true // it said that it has no room, which its report does not say yet
+		c.peer.refused(d.Now, p.peers.median(p.ledger.service.measured(d.Now)))
 	}
 	p.ledger.release(c, d)
 	p.totals.returned.Add(1)
@@ -213,7 +214,7 @@ func (p *Picker) SetReport(peer string, r Report, now time.Time) {
 	switch {
 	case p.peers.set(s, r, now, p.clusterMean, p.links.facts()):
 		p.notify()
-	case p.set.MaxConnections > 0 && s.free(p.set.MaxConnections) > 0:
+	case p.queue.n > 0 && s.report.Outstanding+s.report.Long < s.report.Ready*p.set.MaxConnections:
 		p.queue.wake()
 	}
 }

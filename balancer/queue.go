@@ -58,6 +58,19 @@ func (p *Picker) Wait(now time.Time, front bool) (*Waiter, error) {
 	return w, nil
 }
 
+// Again is when the first in the queue should look again by itself, from now on: a peer that was full may have room by then.
+func (p *Picker) Again(now time.Time) time.Duration {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return min(max(p.peers.median(p.ledger.service.measured(now))/refusedSteps, lookMin), lookMax)
+}
+
+// Bounds of Again.
+const (
+	lookMin = time.Millisecond
+	lookMax = 100 * time.Millisecond
+)
+
 // Leave takes a connection out of the queue that waits no longer.
 func (p *Picker) Leave(w *Waiter, timedOut bool) {
 	p.mu.Lock()

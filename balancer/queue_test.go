@@ -52,6 +52,10 @@ func TestPeersLimit(t *testing.T) {
 	r.refused(PickInfo{}, ErrFull)
 	c.Done(DoneInfo{Now: r.n, Refused: true}) // others were faster; its report does not say it yet
 	r.refused(PickInfo{}, ErrFull)
+	r.n = r.n.Add(serviceSeed / refusedSteps) // by then one of its connections has probably ended
+	r.must(PickInfo{}, "b").Done(DoneInfo{Now: r.n, Refused: true})
+	r.n = r.n.Add(serviceSeed / refusedSteps)
+	r.refused(PickInfo{}, ErrFull)
 	r.p.SetReport("b", Report{Ready: 2, Outstanding: 7}, r.n)
 	c = r.must(PickInfo{}, "b")
 	r.refused(PickInfo{}, ErrFull)
@@ -142,10 +146,11 @@ func TestWaitForFaster(t *testing.T) {
 	r.p.SetReport("slow", Report{Ready: 1, Service: 100 * ms}, r.n)
 	x := r.must(PickInfo{}, "w1")
 	var line []*Waiter
+	var slow PickResult
 	for len(line) < 50 {
 		y, err := r.pick(PickInfo{})
 		if err == nil {
-			if y.Target.ID != "slow" {
+			if slow = y; y.Target.ID != "slow" {
 				t.Fatalf("picked %v", y.Target)
 			}
 			break
@@ -159,13 +164,11 @@ func TestWaitForFaster(t *testing.T) {
 	if n := len(line); n < 15 || n > 19 { // two fast workers end one each 5 ms; 90 ms are gained
 		t.Errorf("the slow one had its first connection with %d waiting", n)
 	}
-	r.p.SetReport("slow", Report{Ready: 1, Service: 100 * ms}, r.n)
+	slow.Done(DoneInfo{Now: r.n})
 	r.refused(PickInfo{Waiter: line[0]}, ErrFull)
 	r.n = r.n.Add(95 * time.Millisecond) // nothing ended all that time
 	r.p.SetReport("slow", Report{Ready: 1, Service: 100 * ms}, r.n)
-	for _, p := range r.p.peers.byName {
-		p.flow = flow{}
-	}
+	r.p.SetReport("b", Report{Ready: 1, Outstanding: 1, Service: 10 * ms}, r.n)
 	r.must(PickInfo{Waiter: line[0]}, "slow")
 	x.Done(DoneInfo{Now: r.n})
 	r.must(PickInfo{Waiter: line[1]}, "w1")

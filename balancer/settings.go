@@ -15,7 +15,7 @@ const (
 type Settings struct {
 	// Policy is one of the policies; another word is PolicyLeastLoad.
 	Policy string
-	// Draws is how many peers of each zone are compared with this node by PolicyLeastLoad (count, at least 1).
+	// Draws is how many peers of each zone are compared with this node by PolicyLeastLoad (count, at least 1); of three or fewer all are.
 	Draws int
 	// Margin is what a forward must gain beyond its hop, ZoneMargin what one into another zone must gain beyond that, in median service
 	// times.
@@ -35,7 +35,7 @@ type Settings struct {
 // Defaults of Settings; DESIGN.md says where each comes from.
 const (
 	DefaultDraws        = 2
-	DefaultMargin       = 0.2
+	DefaultMargin       = 0.25
 	DefaultZoneMargin   = 1
 	DefaultQueue        = 1024
 	DefaultQueueTimeout = 5 * time.Second

@@ -69,12 +69,12 @@ func (v *view) softPeer(p *peerApp) bool {
 // state tells whether the peer may be asked now, or why not.
 func (v *view) state(p *peerApp, last bool) State {
 	switch {
+	case v.set.MaxConnections > 0 && p.free(v.set.MaxConnections, v.info.Now, v.median) == 0:
+		return StateFull // also where it refused this connection: that is why
 	case slices.Contains(v.info.Tried, p.name):
 		return StateTried
 	case !v.links.usable(p.name, v.info.Now, last):
 		return StateEjected
-	case v.set.MaxConnections > 0 && p.free(v.set.MaxConnections) == 0:
-		return StateFull
 	}
 	return StateFree
 }
@@ -85,10 +85,16 @@ func (v *view) usable(p *peerApp) bool {
 	return s == StateFree
 }
 
-// draw returns Settings.Draws usable peers of the list, or fewer where there are not as many, all equally likely. The result holds until the next
-// draw.
+// few peers are all compared: so few nodes cannot herd, and a draw that is wasted on a slow or full one costs most there.
+const few = 3
+
+// draw returns Settings.Draws usable peers of the list, or fewer where there are not as many, all equally likely, and all where there are but
+// few. The result holds until the next draw.
 func (v *view) draw(list []*peerApp) []*peerApp {
 	d := max(v.set.Draws, 1)
+	if len(list) <= few {
+		d = few
+	}
 	out := v.drawn[:0]
 	if len(list) > 4*d { // most are usable, so that a few attempts find enough
 		for range 4 * d {

@@ -47,7 +47,7 @@ func (s *Server) inLine(c *conn, w *balancer.Waiter) bool {
 			}
 			return s.place(c)
 		}
-		look = lookAgain
+		look = c.picker.Again(time.Now())
 	}
 	timedOut := time.Until(until) <= 0
 	c.picker.Leave(w, timedOut)

@@ -36,6 +36,9 @@ const (
 // table says what each room may import beside the standard library. Rooms and imports that are not here are denied.
 var table = map[string][]uses{
 	"balancer": nil, // pure, and knows neither gossip nor processes
+	"balancer/sim": {
+		{"balancer", "the code that decides, as it is shipped"},
+	},
 	"balancer/proxy": {
 		{"balancer", "carries out what it decides"},
 		{hclog, handedLogger},

@@ -10,7 +10,7 @@ import (
 var purityRules = []rule{{"purity", checkPurity}}
 
 // pureRooms decide and do nothing else: time and entropy are handed in, so that tests drive exactly what serves.
-var pureRooms = []string{"balancer", "store/spec", "store/fsm"}
+var pureRooms = []string{"balancer", "balancer/sim", "store/spec", "store/fsm"}
 
 // pureFiles are pure in rooms that are not.
 var pureFiles = []string{"plan.go", "voters.go", "inputs.go", "turns.go"}
