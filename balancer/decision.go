@@ -57,6 +57,7 @@ func (r Reason) String() string {
 type Candidate struct {
 	Node    string        // Node is the peer's name, empty for this node.
 	State   State         // State says whether it could be asked.
+	Drawn   bool          // Drawn is set where it was compared with this node.
 	Far     bool          // Far is set where it is in another zone.
 	Load    Load          // Load that it was reckoned with
 	Free    int           // Free connections until its hard limit (count); -1 = no limit

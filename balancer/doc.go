@@ -14,5 +14,5 @@
 // Read target.go and settings.go (the nouns), then picker.go (claim and release), claims.go and workers.go (what is known of this node), service.go
 // (how long a connection takes), direct.go (connections that workers accept by themselves), peers.go (what peers say, and how it ages), links.go (which
 // peers can be reached), view.go (what a decision looks at), policy.go and leastload.go (the decision), queue.go (who waits for room), decision.go
-// (how it came about), balancer.go (all apps together). DESIGN.md has the why.
+// and explain.go (how it came about), balancer.go (all apps together). DESIGN.md has the why.
 package balancer

@@ -174,7 +174,9 @@ func (v *view) turn(p *peerApp) float64 {
 func (v *view) consider(p *peerApp) time.Duration {
 	l := v.load(p)
 	c := cost(l, v.median, v.hop)
-	v.look.add(v.figures(p, l, c, StateFree))
+	f := v.figures(p, l, c, StateFree)
+	f.Drawn = true
+	v.look.add(f)
 	return c
 }
 

@@ -81,6 +81,22 @@ func (f *fakeNode) Workers(_ context.Context, app string) ([]api.WorkerStatus, e
 	return out, nil
 }
 
+func (f *fakeNode) Explain(_ context.Context, q api.ExplainQuery) (api.Explanation, error) {
+	f.note("explain", q.App, q.Node, q.Client, fmt.Sprint(q.Count))
+	at := time.Date(2026, 3, 4, 5, 6, 7, 8_000_000, time.UTC)
+	here := api.Candidate{Node: "web-1", Here: true, Compared: true, State: "free", Workers: 2, Open: 7, Free: -1, Service: 0.0102, Expected: 0.0402}
+	b := api.Candidate{Node: "web-2", Compared: true, State: "free", Workers: 4, Open: 1.63, Long: 2, Free: 5, Service: 0.0098, Expected: 0.01, Age: 0.023}
+	e := api.Explanation{App: q.App, Node: "web-1", Policy: "least_load", Direct: 3, Next: api.Decision{Time: at, Kind: api.PlacedThere, Target: "web-2",
+		Reason: "there it is served sooner by more than the way (420µs) and the margin (2.5ms)", Median: 0.01, Hop: 0.00042, Margin: 0.0025, ZoneMargin: 0.01, Waiting: 1,
+		Considered: []api.Candidate{here, b, {Node: "web-3", State: "ejected", Ejected: 0.7, OtherZ: true, Workers: 2, Free: -1, Expected: 0.01, Age: 0.4}, {Node: "web-4", State: "no worker", Age: 0.05}}}}
+	e.Last = []api.Decision{
+		{Time: at, Kind: api.PlacedHere, Target: "api/0#7", Reason: "a worker here is idle, and this node is no slower than most", Considered: []api.Candidate{here}},
+		{Time: at, Kind: api.PlacedThere, Target: "web-2", Reason: "no worker here could take it", Considered: []api.Candidate{{Here: true, State: "blocked"}, b}},
+		{Time: at, Kind: api.PlacedNowhere, Reason: "no worker is ready, here or on any node that is heard"},
+	}
+	return e, nil
+}
+
 func (f *fakeNode) Describe(_ context.Context, app string) (api.Description, error) {
 	d, ok := f.apps[app]
 	if !ok {
@@ -198,7 +214,7 @@ func online(t *testing.T, f *fakeNode) *terminal {
 	if err != nil {
 		t.Fatal(err)
 	}
-	term.server = api.NewServer(api.Options{Cluster: f, Apps: f, Releases: f, Logs: f, Local: true})
+	term.server = api.NewServer(api.Options{Cluster: f, Apps: f, Releases: f, Logs: f, Explains: f, Local: true})
 	term.served = make(chan error, 1)
 	go func() { term.served <- term.server.Serve(l) }()
 	t.Cleanup(func() {

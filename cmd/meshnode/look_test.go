@@ -212,3 +212,16 @@ func TestRolloutOnTheScreens(t *testing.T) {
 		t.Errorf("describe:\n%s", term.out)
 	}
 }
+
+func TestExplain(t *testing.T) {
+	term := online(t, example())
+	if code := term.run(t, "explain api -client 10.1.2.3 -n 3"); code != 0 {
+		t.Fatalf("exit code %d: %s", code, term.errs)
+	}
+	golden(t, "explain", term.out.String())
+	for _, line := range []string{"explain", "explain api -n 65", "explain api -client web"} {
+		if code := term.run(t, line); code != 1 || !strings.Contains(term.errs.String(), "meshnode help explain") {
+			t.Errorf("%s: exit code %d: %s", line, code, term.errs)
+		}
+	}
+}

@@ -36,7 +36,7 @@ type input struct {
 // verbs returns every verb in the order help lists them.
 func verbs() []verb {
 	return []verb{
-		runVerb(), startVerb(), listVerb(), statusVerb(), describeVerb(), logsVerb(), flushVerb(), reloadLogsVerb(), reloadVerb(), restartVerb(),
+		runVerb(), startVerb(), listVerb(), statusVerb(), describeVerb(), explainVerb(), logsVerb(), flushVerb(), reloadLogsVerb(), reloadVerb(), restartVerb(),
 		releasesVerb(), rollbackVerb(), scaleVerb(), stopVerb(), deleteVerb(), envVerb(), pidVerb(), signalVerb(), resetVerb(),
 		initVerb(), validateVerb(), planVerb(), applyVerb(), startupVerb(), unstartupVerb(), membersVerb(), leaveVerb(), upgradeVerb(),
 		keygenVerb(), versionVerb(), helpVerb(), killVerb(), jlistVerb(), saveVerb(), resurrectVerb(),

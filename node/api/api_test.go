@@ -40,6 +40,9 @@ func TestOperatorRoutes(t *testing.T) {
 		{"status", f.status.filled(), func() (any, error) { return client.Status(ctx) }},
 		{"workers ", f.workers, func() (any, error) { return client.Workers(ctx, "") }},
 		{"workers api", f.workers, func() (any, error) { return client.Workers(ctx, "api") }},
+		{ExplainQuery{App: "api", Node: "b", Client: "10.1.2.3", Count: 3}, Explanation{App: "api", Last: []Decision{}}, func() (any, error) {
+			return client.Explain(ctx, ExplainQuery{App: "api", Node: "b", Client: "10.1.2.3", Count: 3})
+		}},
 		{"describe api", f.description.filled(), func() (any, error) { return client.Describe(ctx, "api") }},
 		{Change{App: "api", Release: 3}, f.progress, func() (any, error) { return client.Progress(ctx, "api", 3) }},
 		{request, changed, func() (any, error) { return client.Start(ctx, request) }},

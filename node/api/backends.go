@@ -47,6 +47,11 @@ type Logs interface {
 	Tend(ctx context.Context, o Order) ([]OrderAnswer, error)
 }
 
+// Explains says how connections are placed, on the node asked about: this one where none is named.
+type Explains interface {
+	Explain(ctx context.Context, q ExplainQuery) (Explanation, error)
+}
+
 // Peer answers other nodes.
 type Peer interface {
 	// Hello greets a node that asks and says who this one is.

@@ -49,6 +49,10 @@ func (f *fake) Progress(ctx context.Context, app string, release uint64) (Progre
 	return f.progress, f.note(ctx, Change{App: app, Release: release})
 }
 
+func (f *fake) Explain(ctx context.Context, q ExplainQuery) (Explanation, error) {
+	return Explanation{App: q.App}, f.note(ctx, q)
+}
+
 func (f *fake) Leave(ctx context.Context) error { return f.note(ctx, "leave") }
 
 func (f *fake) change(ctx context.Context, what any) (Change, error) {
@@ -127,7 +131,7 @@ func serve(t *testing.T, f *fake, local bool) (*Server, *Client, string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := NewServer(Options{Cluster: f, Apps: f, Releases: f, Logs: f, Peer: f, Local: local})
+	s := NewServer(Options{Cluster: f, Apps: f, Releases: f, Logs: f, Peer: f, Explains: f, Local: local})
 	served := make(chan error, 1)
 	go func() { served <- s.Serve(l) }()
 	client := NewClient(func(ctx context.Context) (net.Conn, error) {

@@ -35,6 +35,7 @@ type Options struct {
 	Releases Releases
 	Logs     Logs
 	Upgrades Upgrades
+	Explains Explains // asked by both, the operator and peers
 	Peer     Peer
 	Logger   hclog.Logger     // nil = silent
 	Metrics  *metrics.Metrics // nil = none
@@ -83,8 +84,10 @@ func NewServer(o Options) *Server {
 	mux := http.NewServeMux()
 	if o.Local {
 		s.operatorRoutes(mux, o)
+		s.explainRoute(mux, "GET /v1/apps/{app}/explain", o.Explains)
 	} else {
 		s.peerRoutes(mux, o.Peer)
+		s.explainRoute(mux, "GET /peer/v1/apps/{app}/explain", o.Explains)
 	}
 	s.handle(mux, "/", func(_ context.Context, c call) (any, error) {
 		return nil, Errorf(CodeNotFound, sameVersion, "there is no route %s %s", c.Method, c.URL.Path)
