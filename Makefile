@@ -5,7 +5,7 @@ TIMEOUT  ?= 30m
 FUZZTIME ?= 30s
 BIN      := bin/meshnode
 
-.PHONY: build test test-programs check demo sim bench bench-proxies bench-restarts bench-logs fuzz clean
+.PHONY: build test test-programs test-faults check demo sim bench bench-proxies bench-restarts bench-logs fuzz clean
 
 build: ## one static binary, bin/meshnode
 	CGO_ENABLED=0 $(GO) build -trimpath -o $(BIN) ./cmd/meshnode
@@ -49,6 +49,9 @@ test: check $(APPS) ## everything: formatting, vet, all tests with the race dete
 
 test-programs: ## gunicorn, uvicorn, puma and PHP under meshnode; those that are not installed are skipped, and their Debian packages named
 	$(GO) test -count=1 -timeout=$(TIMEOUT) -v -run '^(TestPrograms|TestGoProgram)$$' ./e2e
+
+test-faults: ## servers restarted, stopped and killed, bad and cut links, under load and for longer than in make test: 5 minutes
+	MESHNODE_E2E_FAULTS=1 $(GO) test -count=1 -timeout=$(TIMEOUT) -v -run '^(TestBadLinks|TestServersRestartedInTurn|TestStoppedAndKilledServer)$$' ./e2e
 
 check: ## formatting and vet only
 	@unformatted="$$(gofmt -l cmd node mesh balancer store e2e)"; if [ -n "$$unformatted" ]; then \

@@ -37,8 +37,9 @@ type stream struct {
 	fresh    load.Report
 }
 
-// under sends all streams at once; when all are warm the event begins, and a second after its end all stop.
-func under(t *testing.T, l *lab.Lab, streams []*stream, event func()) {
+// under sends all streams at once; when all are warm the event begins, and a second after its end all stop. It returns how long this process,
+// which sends them, was held up at most.
+func under(t *testing.T, l *lab.Lab, streams []*stream, event func()) time.Duration {
 	t.Helper()
 	over := make(chan struct{})
 	var wg, begun sync.WaitGroup
@@ -69,7 +70,9 @@ func under(t *testing.T, l *lab.Lab, streams []*stream, event func()) {
 	event()
 	close(over)
 	wg.Wait()
-	t.Logf("this process, which sends the requests, was held up for %s at most", <-held)
+	most := <-held
+	t.Logf("this process, which sends the requests, was held up for %s at most", most)
+	return most
 }
 
 // holdups measures, until over, how late a sleep ends at most: what the machine does beside the test makes requests late as well.

@@ -9,7 +9,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -226,68 +225,6 @@ func (n *Node) read(v any, verb string) error {
 		return fmt.Errorf("%s -json: %w: %s", verb, err, r.Out)
 	}
 	return nil
-}
-
-// Inner is the process that does the node's work: the child of the one that was started, its keeper, with the same program. 0 while
-// there is none.
-func (n *Node) Inner() int {
-	for _, pid := range children(n.PID()) {
-		if name, _ := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid)); strings.TrimSpace(string(name)) == "meshnode" {
-			return pid
-		}
-	}
-	return 0
-}
-
-// Processes are all of the node at this moment: its keeper first, the node, its workers and what those have started.
-func (n *Node) Processes() []int {
-	all := []int{n.PID()}
-	for i := 0; i < len(all); i++ {
-		all = append(all, children(all[i])...)
-	}
-	return all
-}
-
-// SignalAll sends a signal to each of the node's processes. Ones that have ended meanwhile do not matter.
-func (n *Node) SignalAll(s syscall.Signal) {
-	for _, pid := range n.Processes() {
-		_ = syscall.Kill(pid, s)
-	}
-}
-
-// children are the processes that a process has started and that live.
-func children(parent int) []int {
-	var out []int
-	lists, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/[0-9]*/children", parent))
-	for _, list := range lists {
-		raw, err := os.ReadFile(list)
-		if err != nil {
-			continue // the thread has ended
-		}
-		for _, f := range strings.Fields(string(raw)) {
-			if pid, err := strconv.Atoi(f); err == nil {
-				out = append(out, pid)
-			}
-		}
-	}
-	return out
-}
-
-// CPU is the processor time that the node's own two processes have used.
-func (n *Node) CPU() time.Duration {
-	n.lab.t.Helper()
-	var sum time.Duration
-	for _, pid := range []int{n.PID(), n.Inner()} {
-		raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-		if err != nil {
-			n.lab.t.Fatal(err)
-		}
-		f := strings.Fields(string(raw[bytes.LastIndexByte(raw, ')')+1:]))
-		user, _ := strconv.Atoi(f[11])
-		system, _ := strconv.Atoi(f[12])
-		sum += time.Duration(user+system) * 10 * time.Millisecond
-	}
-	return sum
 }
 
 // Voters waits until the node sees a leader, the given number of living members, and that many voters.

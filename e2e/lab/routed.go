@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// routed joins the hosts by a router, which is the client's place too. Each host has one neighbour: a full mesh of hosts on one switch would
+// routed joins the hosts, and the client's place, by a router. Each has one neighbour: a full mesh of hosts on one switch would
 // overflow the kernel's table of neighbours, which has 1,024 entries for all namespaces together.
 type routed struct{ *Lab }
 
@@ -29,19 +29,26 @@ func (r *routed) open() {
 	for _, set := range []string{"ip_forward=1", "conf.all.rp_filter=0", "conf.all.send_redirects=0"} {
 		r.ip("netns", "exec", r.sw(), "sysctl", "-qw", "net.ipv4."+set)
 	}
+	r.ip("netns", "add", r.place())
+	r.cable(r.place(), r.address(clientNumber), clientNumber)
 }
 
 func (r *routed) plug(h *Host, i int) {
 	r.t.Helper()
+	r.cable(h.ns, h.IP, i)
+}
+
+func (r *routed) cable(ns, ip string, i int) {
+	r.t.Helper()
 	port := fmt.Sprintf("p%d", i)
-	r.ip("-n", h.ns, "link", "add", "eth0", "type", "veth", "peer", "name", port, "netns", r.sw())
-	r.ip("-n", h.ns, "addr", "add", h.IP+"/32", "dev", "eth0")
-	r.ip("-n", h.ns, "link", "set", "eth0", "up")
-	r.ip("-n", h.ns, "route", "add", gateway, "dev", "eth0", "scope", "link")
-	r.ip("-n", h.ns, "route", "add", "default", "via", gateway, "src", h.IP)
+	r.ip("-n", ns, "link", "add", "eth0", "type", "veth", "peer", "name", port, "netns", r.sw())
+	r.ip("-n", ns, "addr", "add", ip+"/32", "dev", "eth0")
+	r.ip("-n", ns, "link", "set", "eth0", "up")
+	r.ip("-n", ns, "route", "add", gateway, "dev", "eth0", "scope", "link")
+	r.ip("-n", ns, "route", "add", "default", "via", gateway, "src", ip)
 	r.ip("-n", r.sw(), "addr", "add", gateway+"/32", "dev", port)
 	r.ip("-n", r.sw(), "link", "set", port, "up")
-	r.ip("-n", r.sw(), "route", "add", h.IP+"/32", "dev", port)
+	r.ip("-n", r.sw(), "route", "add", ip+"/32", "dev", port)
 }
 
 // link has the router drop what comes from a host and what goes to it; without its own cable its routes would go.
@@ -58,8 +65,8 @@ func (r *routed) link(i int, on bool) {
 // Traffic is what crossed a host's cable since it was plugged in.
 type Traffic struct{ InBytes, OutBytes, InPackets, OutPackets uint64 }
 
-// Traffic returns what crossed each host's cable, in the order of the hosts, whole frames with their headers.
-func (l *Lab) Traffic() []Traffic {
+// Traffic returns what crossed each host's cable, in the order of the hosts, and the client's, whole frames with their headers.
+func (l *Lab) Traffic() (hosts []Traffic, client Traffic) {
 	l.t.Helper()
 	raw, err := exec.Command("ip", "-n", l.sw(), "-j", "-s", "link", "show").Output()
 	if err != nil {
@@ -73,17 +80,32 @@ func (l *Lab) Traffic() []Traffic {
 	if err := json.Unmarshal(raw, &links); err != nil {
 		l.t.Fatalf("ip -s link: %v: %s", err, raw)
 	}
-	out := make([]Traffic, len(l.hosts))
+	hosts = make([]Traffic, len(l.hosts))
 	for _, link := range links {
+		s := link.Stats // the router receives what the host sends
+		t := Traffic{InBytes: s.TX.Bytes, OutBytes: s.RX.Bytes, InPackets: s.TX.Packets, OutPackets: s.RX.Packets}
 		var i int
-		if _, err := fmt.Sscanf(link.Name, "p%d", &i); err == nil && i >= 1 && i <= len(out) {
-			s := link.Stats // the router receives what the host sends
-			out[i-1] = Traffic{InBytes: s.TX.Bytes, OutBytes: s.RX.Bytes, InPackets: s.TX.Packets, OutPackets: s.RX.Packets}
+		if _, err := fmt.Sscanf(link.Name, "p%d", &i); err != nil {
+			continue
+		}
+		if i == clientNumber {
+			client = t
+		} else if i >= 1 && i <= len(hosts) {
+			hosts[i-1] = t
 		}
 	}
-	return out
+	return hosts, client
 }
 
-func (r *routed) place() string { return r.sw() }
+// Sub is what was added to a former count.
+func (t Traffic) Sub(old Traffic) Traffic {
+	return Traffic{t.InBytes - old.InBytes, t.OutBytes - old.OutBytes, t.InPackets - old.InPackets, t.OutPackets - old.OutPackets}
+}
 
-func (r *routed) close() {}
+func (r *routed) place() string { return r.prefix() + "-c" }
+
+func (r *routed) close() {
+	if out, err := exec.Command("ip", "netns", "del", r.place()).CombinedOutput(); err != nil {
+		r.t.Logf("ip netns del %s: %v: %s", r.place(), err, out)
+	}
+}
