@@ -38,21 +38,20 @@ const (
 
 // versionOf is the lowest version that has all fields of the content.
 func versionOf(content any) byte {
-	balanced := func(a spec.App) bool { return a.Balance != spec.Balance{} }
 	switch c := content.(type) {
 	case *Put:
-		if balanced(c.App) {
+		if !c.App.Plain() {
 			return version
 		}
 	case *spec.Cluster:
 		for _, app := range c.Apps {
-			if balanced(app) {
+			if !app.Plain() {
 				return version
 			}
 		}
 		for _, list := range c.History {
 			for _, past := range list {
-				if balanced(past.App) {
+				if !past.App.Plain() {
 					return version
 				}
 			}

@@ -89,9 +89,21 @@ func TestGolden(t *testing.T) {
 // TestPlainFrames keeps what servers of the release before must understand as they wrote it.
 func TestPlainFrames(t *testing.T) {
 	plain := putOf("web", 0)
-	balanced := putOf("web", 0)
-	balanced.Put.App.Balance.MaxConnections = 4
-	for want, c := range map[byte]Command{plainVersion: plain, version: balanced} {
+	type framed struct {
+		want byte
+		c    Command
+	}
+	all := []framed{{plainVersion, plain}}
+	for _, change := range []func(a *spec.App){
+		func(a *spec.App) { a.Balance.MaxConnections = 4 }, func(a *spec.App) { a.Clients.PerClient = 4 },
+		func(a *spec.App) { a.Process.SendProxy = spec.SendProxyV2 }, func(a *spec.App) { a.Health.TCP = true },
+	} {
+		c := putOf("web", 0)
+		change(&c.Put.App)
+		all = append(all, framed{version, c})
+	}
+	for _, f := range all {
+		want, c := f.want, f.c
 		b, err := Encode(c)
 		if err != nil || b[1] != want {
 			t.Errorf("version %d, %v, want %d", b[1], err, want)

@@ -148,11 +148,12 @@ func (a App) Clone() App {
 	a.Restart.Watch = slices.Clone(a.Restart.Watch)
 	a.Restart.IgnoreWatch = slices.Clone(a.Restart.IgnoreWatch)
 	a.Rollout.Nodes = slices.Clone(a.Rollout.Nodes)
+	a.Clients = a.Clients.clone()
 	return a
 }
 
 // SameProcess reports whether a worker started for a can stay for b: whether they agree in every field that a
-// running process depends on. Workers, Stopped, Order, Namespace, Balance and the fields of the state machine are not among them.
+// running process depends on. Workers, Stopped, Order, Namespace, Balance, Clients and the fields of the state machine are not among them.
 func (a App) SameProcess(b App) bool {
 	return bytes.Equal(a.process(), b.process())
 }
@@ -161,12 +162,17 @@ func (a App) SameProcess(b App) bool {
 // the cluster stores: an empty list and an absent one are the same there.
 func (a App) process() []byte {
 	a.Workers, a.Stopped, a.Order, a.Namespace, a.Standing = 0, false, "", "", Standing{}
-	a.Balance = Balance{}
+	a.Balance, a.Clients = Balance{}, Clients{}
 	text, err := json.Marshal(a)
 	if err != nil {
 		return nil
 	}
 	return text
+}
+
+// Plain reports whether a has none of the fields that came with version 3 of the frames in which it is stored.
+func (a App) Plain() bool {
+	return a.Balance == Balance{} && a.Clients.IsZero() && a.Process.SendProxy == "" && !a.Health.TCP
 }
 
 func orDefault[T comparable](v, def T) T {

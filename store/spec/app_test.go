@@ -36,7 +36,11 @@ func TestValidateAccepts(t *testing.T) {
 			a.Workers = MaxWorkers
 			a.Stopped = true
 		},
-		"listen":        func(a *App) { a.Listen = []string{":80", "127.0.0.1:65535", "[::1]:3000", "web.example-1.com:1"} },
+		"listen": func(a *App) { a.Listen = []string{":80", "127.0.0.1:65535", "[::1]:3000", "web.example-1.com:1"} },
+		"clients": func(a *App) {
+			a.Listen = []string{":80", ":81"}
+			a.Clients = Clients{Connections: 1, PerClient: 1, ProxyProtocol: []string{":81"}, TrustedProxies: []string{"10.0.0.1", "fd00::/8"}}
+		},
 		"upper case":    func(a *App) { a.Name = "Web_1.2-x" },
 		"longest name":  func(a *App) { a.Name = strings.Repeat("a", 63) },
 		"all as a part": func(a *App) { a.Name = "all-of-it" },
@@ -103,6 +107,17 @@ func TestValidateRefuses(t *testing.T) {
 		{"restart.watch: ", func(a *App) { a.Restart.Watch = []string{"src"} }},
 		{"restart.stop_exit_codes: ", func(a *App) { a.Restart.StopExitCodes = make([]int, 257) }},
 		{"health.path: ", func(a *App) { a.Health.Path = "ok" }},
+		{"health.path: ", func(a *App) { a.Health.Path, a.Health.TCP = "/ok", true }},
+		{"process.send_proxy: ", func(a *App) { a.Process.SendProxy = "2" }},
+		{"process.send_proxy: ", func(a *App) { a.Process.SendProxy, a.Mode = "v2", ModeCluster }},
+		{"clients.connections: ", func(a *App) { a.Clients.Connections = -1 }},
+		{"clients.connections_per_client: ", func(a *App) { a.Clients.PerClient = MaxConnections + 1 }},
+		{"clients.proxy_protocol: ", func(a *App) { a.Clients.ProxyProtocol = []string{":80"} }},
+		{"clients.proxy_protocol: ", func(a *App) { a.Clients.ProxyProtocol = make([]string, 257) }},
+		{"clients.trusted_proxies: ", func(a *App) { a.Clients.TrustedProxies = []string{"10.0.0.0/8"} }},
+		{"clients.trusted_proxies: ", func(a *App) {
+			a.Clients.ProxyProtocol, a.Clients.TrustedProxies = []string{"*"}, []string{"10.0.0.0/8", "10.0.0.300"}
+		}},
 		{"health.fall: ", func(a *App) { a.Health.Fall = -1 }},
 		{"logs.out: ", func(a *App) { a.Logs.Out = "out.log" }},
 		{"logs.file_bytes: ", func(a *App) { a.Logs.FileBytes = 1 }},
@@ -136,12 +151,14 @@ func TestValidateReportsEverything(t *testing.T) {
 func TestClone(t *testing.T) {
 	a := valid()
 	a.Env, a.Listen, a.Learned = map[string]string{"A": "1"}, []string{":80"}, []string{":81"}
+	a.Clients = Clients{ProxyProtocol: []string{":80"}, TrustedProxies: []string{"10.0.0.0/8"}}
 	before, err := json.Marshal(a)
 	if err != nil {
 		t.Fatal(err)
 	}
 	b := a.Clone()
 	b.Command[0], b.Env["A"], b.Listen[0], b.Learned[0] = "x", "x", "x", "x"
+	b.Clients.ProxyProtocol[0], b.Clients.TrustedProxies[0] = "x", "x"
 	after, err := json.Marshal(a)
 	if err != nil || string(before) != string(after) {
 		t.Errorf("changing the clone changed the app: %s", after)
@@ -154,7 +171,8 @@ func TestSameProcess(t *testing.T) {
 		"order": func(a *App) { a.Order = OrderStopFirst }, "learned": func(a *App) { a.Learned = []string{":1"} },
 		"release": func(a *App) { a.Release = 9 }, "created": func(a *App) { a.Created = 9 },
 		"modified": func(a *App) { a.Modified = 9 }, "namespace": func(a *App) { a.Namespace = "x" },
-		"rollout": func(a *App) { a.Rollout.Stable = 1 }, "empty env": func(a *App) { a.Env = map[string]string{} },
+		"rollout": func(a *App) { a.Rollout.Stable = 1 }, "clients": func(a *App) { a.Clients.Connections = 5 },
+		"empty env": func(a *App) { a.Env = map[string]string{} },
 	}
 	other := map[string]func(*App){
 		"command": func(a *App) { a.Command = []string{"node", "other.js"} }, "dir": func(a *App) { a.Dir = "/other" },
@@ -162,7 +180,8 @@ func TestSameProcess(t *testing.T) {
 		"listen": func(a *App) { a.Listen = []string{":80"} }, "wait_ready": func(a *App) { a.WaitReady = true },
 		"timeouts": func(a *App) { a.Timeouts.Kill = 1 }, "process": func(a *App) { a.Process.User = "app" },
 		"restart": func(a *App) { a.Restart.Off = true }, "health": func(a *App) { a.Health.Path = "/ok" },
-		"logs": func(a *App) { a.Logs.Merge = true },
+		"logs": func(a *App) { a.Logs.Merge = true }, "send_proxy": func(a *App) { a.Process.SendProxy = "v2" },
+		"health.tcp": func(a *App) { a.Health.TCP = true },
 	}
 	for want, changes := range map[bool]map[string]func(*App){true: same, false: other} {
 		for name, change := range changes {

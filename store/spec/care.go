@@ -8,12 +8,13 @@ import (
 )
 
 // Care is how a node takes care of an app's workers: when it starts them again, how it tells that they are well, and what it keeps
-// of their output; and how it spreads connections over them.
+// of their output; how it spreads connections over them, and how it lets clients in.
 type Care struct {
 	Restart Restart `json:"restart,omitzero"`
 	Health  Health  `json:"health,omitzero"`
 	Logs    Logs    `json:"logs,omitzero"`
 	Balance Balance `json:"balance,omitzero"`
+	Clients Clients `json:"clients,omitzero"`
 }
 
 // Defaults of Care. Times in seconds, sizes in bytes.
@@ -63,6 +64,8 @@ type Health struct {
 	// Path is asked for by HTTP, and must be answered with 200 to 399; empty for no check. In mode cluster the worker is asked over
 	// a connection of its own.
 	Path string `json:"path,omitempty"`
+	// TCP checks by connecting alone, in modes port and socket. In mode cluster a worker's event loop is watched anyway.
+	TCP bool `json:"tcp,omitempty"`
 	// Interval is between two checks, Timeout the longest wait for an answer, in seconds.
 	Interval float64 `json:"interval_seconds,omitempty"`
 	Timeout  float64 `json:"timeout_seconds,omitempty"`
@@ -141,6 +144,9 @@ func (c Care) validate() error {
 	}
 	if h.Hang > MaxTimeout {
 		problems = append(problems, validateRange("health.hang_seconds", h.Hang, MaxTimeout))
+	}
+	if h.TCP && h.Path != "" {
+		problems = append(problems, fmt.Errorf("health.path: %q is asked for over HTTP, and health.tcp only connects", clip(h.Path)))
 	}
 	if l.FileBytes < MinLogFileBytes || l.FileBytes > l.Cap {
 		problems = append(problems, fmt.Errorf("logs.file_bytes: %d is not between %d and logs.cap_bytes, which is %d", l.FileBytes, MinLogFileBytes, l.Cap))

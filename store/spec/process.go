@@ -31,6 +31,9 @@ type Process struct {
 	StopMessage bool `json:"stop_message,omitempty"`
 	// LeaveTree tells and kills the worker's own process alone, and leaves those it started to it.
 	LeaveTree bool `json:"leave_tree,omitempty"`
+	// SendProxy is the version of the PROXY protocol header by which a worker that is not Node.js is told of each connection's
+	// addresses: SendProxyV1, SendProxyV2, or empty for none.
+	SendProxy string `json:"send_proxy,omitempty"`
 	// Limits bound what a worker may use, with all that it starts.
 	Limits Limits `json:"limits,omitzero"`
 }
@@ -59,6 +62,7 @@ func (p Process) validate() error {
 		matches("process.instance_var", p.InstanceVar, variableName.MatchString, "cannot be the name of a variable"),
 		matches("process.increment_var", p.IncrementVar, variableName.MatchString, "cannot be the name of a variable"),
 		oneOf("process.stop_signal", p.StopSignal, append(StopSignals(), "")...),
+		oneOf("process.send_proxy", p.SendProxy, SendProxyV1, SendProxyV2, ""),
 		validateList("process.filter_env", p.FilterEnv),
 		validateRange("process.limits.cpu_cores", p.Limits.CPU, 4096),
 	)

@@ -40,6 +40,10 @@ func (a App) Validate() error {
 		matches("namespace", a.Namespace, appName.MatchString, "cannot be a namespace: use letters, digits, dots, dashes and underscores"),
 		a.Process.validate(),
 		a.Care.validate(),
+		a.Clients.validate(a.Listen),
+	}
+	if a.Mode == ModeCluster && a.Process.SendProxy != "" {
+		problems = append(problems, errors.New("process.send_proxy: a Node.js worker sees its clients' addresses by itself"))
 	}
 	if err := errors.Join(problems...); err != nil {
 		return err
