@@ -35,6 +35,11 @@ type health struct {
 	passed int
 }
 
+// checked reports whether the worker is asked. A Node.js worker that only had to accept is watched by its pulse.
+func (p *process) checked() bool {
+	return p.spec.Health.Path != "" || p.spec.Health.TCP && p.Channel == nil && p.Addr != ""
+}
+
 // illness is why the worker is not well, empty if it is.
 func (p *process) illness() string {
 	p.health.mu.Lock()
@@ -123,9 +128,28 @@ func (p *process) mindHealth(dead <-chan struct{}) {
 
 // check asks the worker once.
 func (p *process) check() error {
-	of := p.spec.Health
-	ctx, cancel := context.WithTimeout(context.Background(), of.Timeout)
+	ctx, cancel := context.WithTimeout(context.Background(), p.spec.Health.Timeout)
 	defer cancel()
+	if p.spec.Health.TCP {
+		return p.checkTCP(ctx)
+	}
+	return p.checkHTTP(ctx)
+}
+
+// checkTCP connects, and no more.
+func (p *process) checkTCP(ctx context.Context) error {
+	c, err := p.dial(ctx)
+	switch {
+	case ctx.Err() != nil:
+		return fmt.Errorf("%s is not connected within %s", p.Addr, p.spec.Health.Timeout)
+	case err != nil:
+		return err
+	}
+	return c.Close()
+}
+
+func (p *process) checkHTTP(ctx context.Context) error {
+	of := p.spec.Health
 	tr := &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return p.dial(ctx) }}
 	defer tr.CloseIdleConnections()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://localhost"+of.Path, nil)
@@ -153,7 +177,11 @@ func (p *process) dial(ctx context.Context) (net.Conn, error) {
 	if p.Channel == nil {
 		var d net.Dialer
 		d.SetMultipathTCP(false)
-		return d.DialContext(ctx, "tcp", p.Addr)
+		c, err := d.DialContext(ctx, "tcp", p.Addr)
+		if err == nil && len(p.spec.Health.Header) > 0 {
+			_, err = c.Write(p.spec.Health.Header) // it fits into the socket's buffer
+		}
+		return c, err
 	}
 	listens := slices.DeleteFunc(slices.Clone(p.record().Listens), func(q nodeipc.Query) bool { return q.UDP() || q.Port < 0 })
 	if len(listens) == 0 {

@@ -226,6 +226,29 @@ func TestHealthCheckNeverPasses(t *testing.T) {
 	}
 }
 
+// A worker is ill while nothing can be connected to its port, and well again when it can.
+func TestHealthCheckTCP(t *testing.T) {
+	b := newBench(t)
+	s := b.node(1, `
+		const server = require('net').createServer((c) => c.resume());
+		const listen = () => server.listen(process.env.PORT, '127.0.0.1');
+		listen();
+		setInterval(() => {}, 1000);
+		process.on('SIGUSR2', () => { if (server.listening) server.close(); else listen(); });`)
+	s.Mode, s.Serves = ModePort, true
+	s.Health = Health{TCP: true, Interval: 50 * time.Millisecond, Timeout: time.Second, Fall: 3, Rise: 2, Hang: -1}
+	b.start(s, StartFirst)
+	old := b.ready(1)
+	if err := b.sup.Signal("app", "SIGUSR2"); err != nil {
+		t.Fatal(err)
+	}
+	st := b.until("illness", func(s Status) bool { return s.Ill != "" })
+	if !strings.HasPrefix(st.Ill, "its health check fails: dial tcp 127.0.0.1:") || !strings.HasSuffix(st.Ill, "connection refused") {
+		t.Errorf("status %+v", st)
+	}
+	b.until("replacement", func(s Status) bool { return s.PID != old.PID && s.State == StateReady && s.Ill == "" })
+}
+
 func TestHealthCheck(t *testing.T) {
 	for mode, where := range map[Mode]string{ModeCluster: "3000", ModePort: "process.env.PORT"} {
 		t.Run(string(mode), func(t *testing.T) {

@@ -66,6 +66,7 @@ type Account struct {
 	StopSignal   string   // StopSignal is such as "SIGINT"; empty for SIGTERM.
 	StopMessage  bool     // StopMessage sends Node's message "shutdown" instead.
 	LeaveTree    bool     // LeaveTree ends the worker's own process alone.
+	Header       byte     // Header is the version of the PROXY protocol header that it is given before each connection; 0 = none.
 	Limits       Limits
 }
 
@@ -95,7 +96,9 @@ type Restart struct {
 
 // Health is how a worker is told to be well.
 type Health struct {
-	Path     string // Path is asked for by HTTP; empty = no check.
+	Path     string // Path is asked for by HTTP; empty = not.
+	TCP      bool   // TCP checks by connecting, workers in modes port and socket.
+	Header   []byte // Header is what such a worker expects before a request; nil = nothing.
 	Interval time.Duration
 	Timeout  time.Duration
 	Fall     int
@@ -150,6 +153,7 @@ type Worker struct {
 	Serves  bool
 	PID     int
 	Addr    string          // Addr is the private "127.0.0.1:port" in modes port and socket.
+	Header  byte            // Header is the version of the PROXY protocol header that it wants; 0 = none.
 	Channel *nodeipc.Family // Channel is what its Node.js processes are spoken to by in mode cluster, else nil.
 	// Uncaught are the client addresses that its app would bind by itself; it serves them in mode port.
 	Uncaught []string

@@ -84,7 +84,7 @@ func (s *Supervisor) fallBack(spec Spec) Spec {
 		spec.Mode, spec.Serves, spec.Port, spec.WaitReady = ModePort, !u.Alone, 0, false // its word would come over the channel
 		spec.Uncaught, spec.Undecided = &u, false
 		if u.Alone {
-			spec.Health.Path = "" // nobody knows which port to ask
+			spec.Health.Path, spec.Health.TCP = "", false // nobody knows which port to ask
 		}
 	}
 	return spec

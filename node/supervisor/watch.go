@@ -37,7 +37,7 @@ func (p *process) watch(s *slot) {
 	case p.spec.Undecided:
 		side.Go(func() { outlive(quietAfter, dead, func() { p.see(); p.setReady() }) })
 	}
-	if p.spec.Health.Path != "" {
+	if p.checked() {
 		side.Go(func() { p.mindHealth(dead) })
 	}
 	select {
@@ -323,7 +323,7 @@ func (p *process) follow() {
 func (p *process) setReady() {
 	p.readied.Do(func() {
 		p.note(func(r *record) { r.Up = true })
-		if p.spec.Health.Path == "" {
+		if !p.checked() {
 			p.reportReady()
 			return
 		}
