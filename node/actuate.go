@@ -91,7 +91,7 @@ func workerSpec(app spec.App) supervisor.Spec {
 		Serves: mode != supervisor.ModeCluster && len(app.Listen) > 0,
 		Times: supervisor.Times{Listen: seconds(app.Timeouts.Listen), Watch: seconds(max(app.Timeouts.Watch, 0)), Drain: seconds(app.Timeouts.Drain),
 			Kill: seconds(app.Timeouts.Kill)},
-		Account: accountOf(app.Process), Restart: restartOf(app.Restart), Health: healthOf(app.Health), Logs: logsOf(app.Logs)}
+		Account: accountOf(app.Process), Restart: restartOf(app.Restart), Health: healthOf(app), Logs: logsOf(app.Logs)}
 	s.Restart.Alone = app.Order == spec.OrderStopFirst
 	// A Node app that never listened may be one that serves nobody, such as a consumer of a queue.
 	s.Undecided = app.Mode == spec.ModeAuto && mode == supervisor.ModeCluster && len(app.Listen)+len(app.Learned) == 0
@@ -112,7 +112,7 @@ func workerSpec(app spec.App) supervisor.Spec {
 
 func accountOf(p spec.Process) supervisor.Account {
 	return supervisor.Account{User: p.User, Group: p.Group, InstanceVar: p.InstanceVar, IncrementVar: p.IncrementVar, FilterEnv: p.FilterEnv,
-		StopSignal: p.StopSignal, StopMessage: p.StopMessage, LeaveTree: p.LeaveTree, Limits: supervisor.Limits(p.Limits)}
+		StopSignal: p.StopSignal, StopMessage: p.StopMessage, LeaveTree: p.LeaveTree, Header: byte(headerOf(p)), Limits: supervisor.Limits(p.Limits)}
 }
 
 func restartOf(r spec.Restart) supervisor.Restart {
@@ -120,8 +120,9 @@ func restartOf(r spec.Restart) supervisor.Restart {
 		Backoff: seconds(r.Backoff), MaxMemory: r.MaxMemory, Cron: r.Cron, Watch: r.Watch, IgnoreWatch: r.IgnoreWatch, WatchDelay: seconds(r.WatchDelay)}
 }
 
-func healthOf(h spec.Health) supervisor.Health {
-	return supervisor.Health{Path: h.Path, Interval: seconds(h.Interval), Timeout: seconds(h.Timeout), Fall: h.Fall, Rise: h.Rise, Hang: seconds(h.Hang)}
+func healthOf(app spec.App) supervisor.Health {
+	h := app.Health
+	return supervisor.Health{Path: h.Path, TCP: h.TCP, Header: headerOf(app.Process).OwnHeader(), Interval: seconds(h.Interval), Timeout: seconds(h.Timeout), Fall: h.Fall, Rise: h.Rise, Hang: seconds(h.Hang)}
 }
 
 func logsOf(l spec.Logs) output.Policy {

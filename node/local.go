@@ -20,7 +20,7 @@ import (
 func (n *Node) local() api.LocalStatus {
 	st := n.sup.Status()
 	out := api.LocalStatus{Member: n.localMember(), Progress: make(map[string]api.NodeProgress), Exits: n.view.exits.list(n.s.Node),
-		Listeners: n.localListeners()}
+		Listeners: n.localListeners(), Clients: make(map[string]api.ClientCounts)}
 	byApp := make(map[string][]supervisor.Status)
 	for _, s := range st {
 		byApp[s.App] = append(byApp[s.App], s)
@@ -31,6 +31,7 @@ func (n *Node) local() api.LocalStatus {
 	for name, app := range apps {
 		app, _ = c.For(app, n.s.Node)
 		out.Progress[name] = n.progress(app, byApp[name])
+		out.Clients[name] = n.clientCounts(name)
 	}
 	for name, app := range apps { // a stopped app has no slot, and is not forgotten
 		if !app.Stopped || len(byApp[name]) > 0 {

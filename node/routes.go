@@ -240,6 +240,7 @@ func (r *routes) open(k listenKey, host string, port int, only6 bool) (netip.Add
 	if host == "" {
 		host = r.n.s.AppBind
 	}
+	r.n.initGate(k.app)
 	bound, err := r.n.proxy.Listen(k.app, k.key, network, net.JoinHostPort(host, strconv.Itoa(port)))
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -323,6 +324,9 @@ func (t target) Dial(ctx context.Context) (net.Conn, error) {
 	d.SetMultipathTCP(false)
 	return d.DialContext(ctx, "tcp", t.w.Addr)
 }
+
+// Header implements proxy.Worker.
+func (t target) Header() proxy.HeaderVersion { return proxy.HeaderVersion(t.w.Header) }
 
 // the outcomes of the two packages are the same by number
 var _ = [1]struct{}{}[int(nodeipc.Accepted)-int(proxy.Accepted)+int(nodeipc.Refused)-int(proxy.Refused)+int(nodeipc.Lost)-int(proxy.Lost)]

@@ -44,7 +44,7 @@ func (n *Node) openLoops(ctx context.Context) error {
 		}
 	})
 	loop := reconcile.NewLoop(actuator{n}, changed, n.sup.Changed())
-	for _, run := range []func(context.Context){n.view.sampler.Run, n.keepReporting, n.followCluster, n.keepBalance, n.join, n.keepListeners, n.recordLearned, n.keepLogs, loop.Run} {
+	for _, run := range []func(context.Context){n.view.sampler.Run, n.keepReporting, n.followCluster, n.keepBalance, n.keepGates, n.join, n.keepListeners, n.recordLearned, n.keepLogs, loop.Run} {
 		n.life.wg.Go(func() { run(ctx) })
 	}
 	if n.o.App != nil {

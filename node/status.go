@@ -184,7 +184,7 @@ func (b clusterBackend) Describe(ctx context.Context, app string) (api.Descripti
 	}
 	for _, name := range slices.Sorted(maps.Keys(all)) {
 		l := all[name]
-		w := api.NodeWorkers{Node: name, Progress: l.Progress[app]}
+		w := api.NodeWorkers{Node: name, Progress: l.Progress[app], Clients: l.Clients[app]}
 		for _, x := range l.Workers {
 			if x.App == app {
 				w.Workers = append(w.Workers, x)

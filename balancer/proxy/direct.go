@@ -94,14 +94,18 @@ func (s *Server) Heard(app, worker string, a Accepts) {
 }
 
 // Steer has the kernel follow the balancer: the app's workers accept by themselves as many connections as would be served here anyway; the
-// node accepts those beyond, and places each. From its return on, a worker that is not ready is given nothing.
+// node accepts those beyond, and places each; all of them where the app's gate has to see each. From its return on, a worker that is not ready is given nothing.
 func (s *Server) Steer(app string) {
 	p := s.o.Balancer.Lookup(app)
 	if p == nil {
 		return
 	}
-	room := p.Room(time.Now())
+	all, set := p.Room(time.Now()), s.gates.of(app).set.Load()
 	for _, l := range s.listenersOf(app) {
+		room := all
+		if set.guards(l.key) {
+			room = 0
+		}
 		if err := l.group.steer(room, p.Ready, p.Open); err != nil {
 			s.grumble.warn(s.log, "the kernel's choice of workers is out of date", "app", app, "err", err)
 		}

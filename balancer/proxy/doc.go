@@ -13,7 +13,8 @@
 //
 // Errors: a connection that nobody can serve within patience is reset, counted and logged once a second.
 //
-// Read server.go (apps, listeners, counters), listener.go (accept), place.go (the life of one connection until it is taken),
+// Read server.go (apps, listeners, counters), listener.go (accept), gate.go (who may come in) and entry.go (how; header.go
+// reads and writes PROXY protocol headers), place.go (the life of one connection until it is taken),
 // handoff.go (to a local worker), forward.go (to a peer), ingress.go (from a peer), preamble.go (what the two say to each other),
 // relay.go and copy.go (bytes; package relay does the work), grumble.go (log lines), track_linux.go (when a connection that was handed off has ended),
 // direct.go, group_linux.go, sibling_linux.go and selector_linux.go (workers that accept by themselves, and whom the kernel chooses).

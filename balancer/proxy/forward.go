@@ -21,7 +21,7 @@ var noRemote netip.AddrPort
 // forward takes c to a peer, and relays to the end; false means that the peer did not take it. No byte of the client is sent before
 // the peer said that it accepts.
 func (s *Server) forward(c *conn, r balancer.PickResult) bool {
-	peer, err := s.ask(r.Target.ID, preamble{App: c.app, Key: c.key, Client: c.client}, c.until)
+	peer, err := s.ask(r.Target.ID, preamble{App: c.app, Key: c.key, Client: c.client, Local: c.local}, c.until)
 	if err != nil {
 		s.log.Debug("forward failed", "peer", r.Target.ID, "app", c.app, "err", err)
 		c.again(r, !errors.Is(err, errPeerRefused) && !ours(err))

@@ -13,7 +13,7 @@ import (
 
 // handOff passes a client's own socket to a worker that takes sockets.
 func (s *Server) handOff(c *conn, r balancer.PickResult, w Worker) bool {
-	err := w.Offer(c.key, c.fd, noRemote, func(o Outcome) {
+	err := w.Offer(c.key, c.fd, c.remote(), func(o Outcome) {
 		if o == Accepted {
 			s.handedOff(c, r)
 			return
@@ -120,6 +120,9 @@ func (s *Server) dialWorker(c *conn, r balancer.PickResult, w Worker) bool {
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	wc, err := w.Dial(ctx)
 	cancel()
+	if err == nil {
+		err = c.introduce(wc, w.Header(), limit)
+	}
 	if err != nil {
 		c.again(r, false)
 		return false
@@ -131,6 +134,24 @@ func (s *Server) dialWorker(c *conn, r balancer.PickResult, w Worker) bool {
 		s.join(c, r, wc)
 	}
 	return true
+}
+
+// introduce tells a worker that wants to know where the connection is from, before all that the client says. On an error wc is closed.
+func (c *conn) introduce(wc net.Conn, v HeaderVersion, limit time.Duration) error {
+	if v == 0 {
+		return nil
+	}
+	b, err := v.format(&c.origin)
+	if err == nil {
+		_ = wc.SetDeadline(time.Now().Add(limit))
+		if _, err = wc.Write(b); err == nil {
+			err = wc.SetDeadline(time.Time{})
+		}
+	}
+	if err != nil {
+		wc.Close()
+	}
+	return err
 }
 
 // join relays between the client's own socket and the target that took it. It does not block.

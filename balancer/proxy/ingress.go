@@ -47,7 +47,8 @@ func (s *Server) ingress(stream net.Conn, greeted func()) {
 	delete(s.conns, stream) // owned by the placing from here on
 	s.mu.Unlock()
 	s.stats.accepted.Add(1)
-	c := &conn{s: s, app: p.App, key: p.Key, fd: -1, stream: stream, client: p.Client, until: time.Now().Add(ingressPatience), detached: true}
+	c := &conn{s: s, app: p.App, key: p.Key, fd: -1, stream: stream, until: time.Now().Add(ingressPatience), detached: true,
+		origin: origin{client: p.Client, local: p.Local}}
 	switch c.picker = s.o.Balancer.Lookup(p.App); {
 	case c.picker == nil:
 		c.refuse(balancer.ErrNoTarget)

@@ -139,7 +139,10 @@ func (l *listener) closeAll() {
 // was refused do not wait as long again, one after the other, but are refused at once until there is a target.
 func (l *listener) serve(fd int, client netip.AddrPort) {
 	now := time.Now()
-	c := &conn{s: l.s, app: l.app, key: l.key, picker: l.s.o.Balancer.Picker(l.app), fd: fd, client: client, until: now.Add(patience)}
+	c := &conn{s: l.s, app: l.app, key: l.key, picker: l.s.o.Balancer.Picker(l.app), fd: fd, until: now.Add(patience), origin: origin{client: client}}
+	if !l.enter(c) {
+		return
+	}
 	if l.group != nil {
 		l.group.credit(c.picker)
 	}

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"math/rand/v2"
 	"net"
-	"net/netip"
 	"sync"
 	"time"
 
@@ -22,9 +21,8 @@ type conn struct {
 	app      string
 	key      string
 	picker   *balancer.Picker
-	fd       int      // the client's socket, or
-	stream   net.Conn // the peer's stream, for a forwarded connection
-	client   netip.AddrPort
+	fd       int       // the client's socket, or
+	stream   net.Conn  // the peer's stream, for a forwarded connection
 	until    time.Time // when waiting for a target ends
 	tried    []string
 	detached bool // it has a goroutine of its own, which may block
@@ -33,6 +31,7 @@ type conn struct {
 	crowded  bool // there was no room among the relays until c.until
 	waited   bool // it has been the first in the queue for a worker
 	over     sync.Once
+	origin
 }
 
 // place finds a target for c and gives it to it; false means that c was refused. For a local worker that takes sockets all is done on
@@ -210,6 +209,9 @@ func reset(fd int) {
 func (c *conn) end() {
 	c.over.Do(func() {
 		c.leaveRoom()
+		if c.gate != nil {
+			c.gate.leave(c.count)
+		}
 		c.s.stats.closed.Add(1)
 	})
 }

@@ -22,11 +22,14 @@ var errPeerRefused = errors.New("the peer refused the connection")
 var ErrPreamble = errors.New("not a forward's preamble")
 
 // The preamble of a forward, before any byte of the client: magic, version, the client's address (16 bytes, 4 in 6 for IPv4, :: if unknown) and port,
-// then the app's name and the listener's key, each behind its length in one byte. All numbers are big-endian.
+// in version 2 the same of the address that the client connected to, then the app's name and the listener's key, each behind its length in one byte. All
+// numbers are big-endian. Version 2 is written only where that address is known: older nodes read version 1.
 const (
 	preambleMagic   = "MF"
-	preambleVersion = 1
-	preambleFixed   = len(preambleMagic) + 1 + 16 + 2
+	preamblePlain   = 1
+	preambleLocal   = 2
+	preambleAddress = 16 + 2
+	preambleFixed   = len(preambleMagic) + 1 + preambleAddress
 	maxName         = 255
 )
 
@@ -35,19 +38,18 @@ type preamble struct {
 	App    string
 	Key    string
 	Client netip.AddrPort
+	Local  netip.AddrPort // Local is the address that the client connected to; unset where nobody asks for it.
 }
 
 // append encodes p. Names beyond maxName bytes are cut; configuration allows none.
 func (p preamble) append(b []byte) []byte {
 	b = append(b, preambleMagic...)
-	b = append(b, preambleVersion)
-	addr := p.Client.Addr()
-	if !addr.IsValid() {
-		addr = netip.IPv6Unspecified()
+	if p.Local.IsValid() {
+		b = appendAddress(append(b, preambleLocal), p.Client)
+		b = appendAddress(b, p.Local)
+	} else {
+		b = appendAddress(append(b, preamblePlain), p.Client)
 	}
-	a := addr.As16()
-	b = append(b, a[:]...)
-	b = binary.BigEndian.AppendUint16(b, p.Client.Port())
 	for _, s := range []string{p.App, p.Key} {
 		s = s[:min(len(s), maxName)]
 		b = append(b, byte(len(s)))
@@ -56,18 +58,40 @@ func (p preamble) append(b []byte) []byte {
 	return b
 }
 
+func appendAddress(b []byte, p netip.AddrPort) []byte {
+	addr := p.Addr()
+	if !addr.IsValid() {
+		addr = netip.IPv6Unspecified()
+	}
+	a := addr.As16()
+	return binary.BigEndian.AppendUint16(append(b, a[:]...), p.Port())
+}
+
+// readAddress reads what appendAddress wrote; unset for an unspecified one.
+func readAddress(b []byte) netip.AddrPort {
+	addr := netip.AddrFrom16([16]byte(b[:16])).Unmap()
+	if addr.IsUnspecified() {
+		return netip.AddrPort{}
+	}
+	return netip.AddrPortFrom(addr, binary.BigEndian.Uint16(b[16:]))
+}
+
 // readPreamble reads exactly the preamble, no byte more: what follows is the client's.
 func readPreamble(r io.Reader) (preamble, error) {
 	var fixed [preambleFixed]byte
 	if _, err := io.ReadFull(r, fixed[:]); err != nil {
 		return preamble{}, fmt.Errorf("read a forward's preamble: %w", err)
 	}
-	if string(fixed[:2]) != preambleMagic || fixed[2] != preambleVersion {
+	if string(fixed[:2]) != preambleMagic || fixed[2] != preamblePlain && fixed[2] != preambleLocal {
 		return preamble{}, ErrPreamble
 	}
-	var p preamble
-	if addr := netip.AddrFrom16([16]byte(fixed[3:19])).Unmap(); !addr.IsUnspecified() {
-		p.Client = netip.AddrPortFrom(addr, binary.BigEndian.Uint16(fixed[19:]))
+	p := preamble{Client: readAddress(fixed[3:])}
+	if fixed[2] == preambleLocal {
+		var local [preambleAddress]byte
+		if _, err := io.ReadFull(r, local[:]); err != nil {
+			return preamble{}, fmt.Errorf("read a forward's preamble: %w", err)
+		}
+		p.Local = readAddress(local[:])
 	}
 	for _, to := range []*string{&p.App, &p.Key} {
 		var n [1]byte

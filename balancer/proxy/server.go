@@ -55,6 +55,8 @@ type Worker interface {
 	Offer(key string, fd int, remote netip.AddrPort, outcome func(Outcome)) error
 	// Dial connects to the worker.
 	Dial(ctx context.Context) (net.Conn, error)
+	// Header is the PROXY protocol header that a worker wants before each connection that it is dialed for; 0 = none.
+	Header() HeaderVersion
 }
 
 // Options are what a Server needs.
@@ -86,8 +88,8 @@ type Server struct {
 	o   Options
 	log hclog.Logger
 	local
-	relays  chan struct{} // one token for each relay
-	engine  *relay.Engine // nil if the kernel gave none
+	engine *relay.Engine // nil if the kernel gave none
+	door
 	wg      sync.WaitGroup
 	closing chan struct{}
 	stats   counters
@@ -106,6 +108,13 @@ type Server struct {
 type local struct {
 	tracker *tracker
 	direct  atomic.Bool // workers may accept by themselves
+}
+
+// door is what bounds connections.
+type door struct {
+	gates   gates
+	relays  chan struct{} // one token for each relay
+	awaited chan struct{} // one token for each connection whose header is awaited
 }
 
 type listenerID struct{ app, key string }
@@ -136,6 +145,7 @@ func New(o Options) *Server {
 		o.Relays = relayLimit()
 	}
 	s.relays = make(chan struct{}, o.Relays)
+	s.awaited = make(chan struct{}, headersAwaited)
 	if e, err := relay.Open(relayLoops); err != nil {
 		s.log.Warn("connections are copied by a pair of goroutines each, which takes more memory", "err", err)
 	} else {
@@ -338,8 +348,8 @@ func (s *Server) Carried(ctx context.Context) error {
 	return nil
 }
 
-// Crossing is the number of connections whose bytes cross this node now (count).
-func (s *Server) Crossing() int { return len(s.relays) }
+// Crossing is the number of connections whose bytes cross this node now, and of those whose first bytes are awaited (count).
+func (s *Server) Crossing() int { return len(s.relays) + len(s.awaited) }
 
 // Close stops accepting, cuts every connection whose bytes cross this node, and waits until their claims are given back. Sockets that were
 // handed off go on, uncounted. An offer that its worker has not answered ends with the worker: end the workers first.

@@ -31,6 +31,7 @@ type fakeWorker struct {
 	ended  bool
 	seen   chan struct{}
 	remote netip.AddrPort
+	header HeaderVersion
 }
 
 func accepts() Outcome { return Accepted }
@@ -82,6 +83,8 @@ func fileConn(t *testing.T, fd int) net.Conn {
 }
 
 func (w *fakeWorker) Passes() bool { return w.dialed == nil }
+
+func (w *fakeWorker) Header() HeaderVersion { return w.header }
 
 func (w *fakeWorker) Dial(ctx context.Context) (net.Conn, error) {
 	return new(net.Dialer).DialContext(ctx, "tcp", w.dialed.Addr().String())

@@ -23,6 +23,7 @@ var confinedImports = []confined{
 	{[]string{"os/exec"}, []string{"node/supervisor", "e2e/..."}, true, "only the supervisor starts processes, on the main thread, with a parent-death signal"},
 	{[]string{"os/signal"}, []string{"cmd/meshnode", "e2e/demo", "e2e/bench", "node/supervisor/keeper"}, false, "only a main program is told to stop by signals, below it a context ends; the keeper is told of its children by one"},
 	{[]string{"github.com/mdlayher..."}, []string{"balancer/proxy"}, false, "the kernel is asked in one place"},
+	{[]string{"github.com/pires..."}, []string{"balancer/proxy"}, false, "connections come in and go out in one place"},
 	{[]string{successor + "...", armonProm, "github.com/prometheus..."}, []string{"node/telemetry"}, false, "one room configures metrics"},
 	{[]string{"go.yaml.in..."}, []string{"node/config", "node/appfile"}, false, "the settings file and app files; nobody else reads what people write"},
 	{[]string{"github.com/gofrs/flock", "github.com/hashicorp/go-sockaddr"}, []string{"node"}, false, "the data folder and the advertised address are decided once"},

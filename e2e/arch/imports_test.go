@@ -46,6 +46,7 @@ var table = map[string][]uses{
 		{sysUnix, "accept4 and bare descriptors; net has no way to them"},
 		{"github.com/cilium/ebpf", "puts the choice among workers' sockets into the kernel"},
 		{"github.com/cilium/ebpf/asm", "the program of that choice"},
+		{"github.com/pires/go-proxyproto", "what is in a PROXY protocol header; where it ends is found here, so that no byte behind it is read"},
 		{"github.com/mdlayher/netlink", "asks the kernel when the connections that workers hold have ended"},
 	},
 	"balancer/proxy/relay": {

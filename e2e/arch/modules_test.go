@@ -26,6 +26,7 @@ var modules = map[string]string{
 	"github.com/hashicorp/raft":           "agreement",
 	"github.com/hashicorp/raft-boltdb/v2": "raft's log on disk",
 	"github.com/mdlayher/netlink":         "sock_diag: the state of sockets that workers hold",
+	"github.com/pires/go-proxyproto":      "the two forms of PROXY protocol headers, with their odd corners",
 	"github.com/prometheus/client_golang": "/metrics in the form that everybody scrapes",
 	"github.com/netresearch/go-cron":      "patterns of times, over the changes of the clock",
 	"go.etcd.io/bbolt":                    "looks at raft's log before it is opened for writing",

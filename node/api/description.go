@@ -22,6 +22,17 @@ type NodeWorkers struct {
 	Node     string         `json:"node"`
 	Progress NodeProgress   `json:"progress"`
 	Workers  []WorkerStatus `json:"workers"`
+	Clients  ClientCounts   `json:"clients"`
+}
+
+// ClientCounts are the connections of an app that came in by one node, and those that were refused before anybody was asked to serve them.
+type ClientCounts struct {
+	Open            int    `json:"open"`              // whoever serves them
+	Clients         int    `json:"clients"`           // client addresses that are counted now
+	OverLimit       uint64 `json:"over_limit"`        // refused because of the limit on connections
+	OverClientLimit uint64 `json:"over_client_limit"` // refused because of the limit on one client's
+	BadHeader       uint64 `json:"bad_header"`        // refused without a valid PROXY protocol header
+	Untrusted       uint64 `json:"untrusted"`         // refused because a header is not believed from there
 }
 
 // Exit is one end of a worker's process.
@@ -81,5 +92,6 @@ type LocalStatus struct {
 	Progress  map[string]NodeProgress `json:"progress"` // by app
 	Exits     []Exit                  `json:"exits"`
 	Listeners []Listener              `json:"listeners"`
+	Clients   map[string]ClientCounts `json:"clients"` // by app
 	Warnings  []Warning               `json:"warnings"`
 }
