@@ -22,6 +22,7 @@ type appFlags struct {
 	cwd          string
 	run          runFlags
 	care         careFlags
+	proxied      bool
 	declaredOn   *flag.FlagSet
 	declaredName []string
 }
@@ -105,6 +106,7 @@ func declareApp(fs *flag.FlagSet) *appFlags {
 	fs.Var(secondsFlag{&f.base.Timeouts.Kill}, "k", sameAs+"kill-timeout")
 	f.declareCare(fs)
 	f.declareBalance(fs)
+	f.declareClients(fs)
 	fs.VisitAll(func(g *flag.Flag) {
 		if !before[g.Name] {
 			f.declaredName = append(f.declaredName, g.Name)
@@ -154,6 +156,9 @@ func (f *appFlags) app(c *console, what string, args []string) (spec.App, error)
 	}
 	if a.Env, err = parseEnv(f.env); err != nil {
 		return a, err
+	}
+	if f.proxied {
+		a.Clients.ProxyProtocol = []string{spec.AllAddresses}
 	}
 	if err := f.settleCare(c, &a); err != nil {
 		return a, err

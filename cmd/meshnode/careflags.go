@@ -46,6 +46,19 @@ func (f parsedFlag[T]) Set(v string) error {
 	return err
 }
 
+// healthFlag is a path to ask for, or the word tcp.
+type healthFlag struct{ to *spec.Health }
+
+func (f healthFlag) String() string { return "" }
+
+func (f healthFlag) Set(v string) error {
+	f.to.Path, f.to.TCP = v, v == "tcp"
+	if f.to.TCP {
+		f.to.Path = ""
+	}
+	return nil
+}
+
 // declareCare adds the flags that say how workers are cared for.
 func (f *appFlags) declareCare(fs *flag.FlagSet) {
 	p, r, l := &f.base.Process, &f.base.Restart, &f.base.Logs
@@ -75,7 +88,7 @@ func (f *appFlags) declareCare(fs *flag.FlagSet) {
 	fs.Var(secondsFlag{&r.MinUptime}, "min-uptime", "`time` how long a worker must live for its start to count as good (default 1s)")
 	fs.Var(secondsFlag{&r.Delay}, "restart-delay", "`time` fixed wait before a start (default one that grows)")
 	fs.Var(secondsFlag{&r.Backoff}, "exp-backoff-restart-delay", "`time` first of the growing waits before a start (default 100ms)")
-	fs.StringVar(&f.base.Health.Path, "health", "", "`path` what to ask a worker for over HTTP, to see that it is well")
+	fs.Var(healthFlag{&f.base.Health}, "health", "`path` what to ask a worker for over HTTP, to see that it is well; or tcp, to connect only")
 	fs.BoolVar(&l.Merge, "merge-logs", false, "keep one file of output for all workers of a server")
 	fs.BoolVar(&l.Off, "disable-logs", false, "keep no output")
 	fs.StringVar(&l.Out, "output", "", "`file` a further file for standard output")

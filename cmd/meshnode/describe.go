@@ -90,6 +90,7 @@ func descriptionText(d api.Description) string {
 		}
 		b.WriteString("\n" + t.String())
 	}
+	b.WriteString(clientsTable(d))
 	if len(d.Exits) > 0 {
 		t := newTable("ENDED AT", "NODE", ">WORKER", ">RELEASE", "HOW", "WHY")
 		for _, e := range d.Exits {
@@ -98,6 +99,19 @@ func descriptionText(d api.Description) string {
 		b.WriteString("\n" + t.String())
 	}
 	return b.String() + warningsText(d.Warnings)
+}
+
+// clientsTable shows what came in where, for an app that does not let everybody in.
+func clientsTable(d api.Description) string {
+	if d.App.Clients.IsZero() {
+		return ""
+	}
+	t := newTable("NODE", ">CAME IN AND OPEN", ">CLIENTS", ">OVER LIMIT", ">OVER CLIENT LIMIT", ">BAD HEADER", ">UNTRUSTED")
+	for _, n := range d.Nodes {
+		c := n.Clients
+		t.row(n.Node, fmt.Sprint(c.Open), fmt.Sprint(c.Clients), fmt.Sprint(c.OverLimit), fmt.Sprint(c.OverClientLimit), fmt.Sprint(c.BadHeader), fmt.Sprint(c.Untrusted))
+	}
+	return "\n" + t.String()
 }
 
 func specTable(a spec.App, s api.AppStatus) string {
@@ -138,7 +152,7 @@ func specTable(a spec.App, s api.AppStatus) string {
 	}
 	for _, d := range differences(spec.App{}.WithDefaults(), a) { // what was set of the rest
 		group, _, _ := strings.Cut(d.Key, ".")
-		if slices.Contains([]string{"process", "restart", "health", "logs", "balance"}, group) || d.Key == "timeouts.watch_seconds" {
+		if slices.Contains([]string{"process", "restart", "health", "logs", "balance", "clients"}, group) || d.Key == "timeouts.watch_seconds" {
 			row(d.Key, d.To)
 		}
 	}

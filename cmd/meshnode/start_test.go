@@ -71,11 +71,16 @@ func TestStartFlags(t *testing.T) {
 	if d := cmp.Diff(want, f.started[0]); d != "" {
 		t.Error(d)
 	}
+	term.run(t, "start server.js -n door -limit-connections 500 -limit-per-client 20 -proxy-protocol -trusted-proxy 10.0.0.0/8 -trusted-proxy fd00::1 -send-proxy 2 -health tcp")
+	clients := spec.Clients{Connections: 500, PerClient: 20, ProxyProtocol: []string{"*"}, TrustedProxies: []string{"10.0.0.0/8", "fd00::1"}}
+	if a := f.started[1].App; cmp.Diff(clients, a.Clients) != "" || a.Process.SendProxy != "v2" || !a.Health.TCP || a.Health.Path != "" {
+		t.Errorf("%+v", a)
+	}
 	term.run(t, "start server.js")
 	want = api.StartRequest{App: spec.App{
 		Name: "server", Command: []string{"node", filepath.Join(term.dir, "server.js")}, Dir: term.dir, Mode: spec.ModeAuto, Order: spec.OrderStartFirst,
 	}}
-	if d := cmp.Diff(want, f.started[1]); d != "" {
+	if d := cmp.Diff(want, f.started[2]); d != "" {
 		t.Error(d)
 	}
 }
@@ -105,11 +110,14 @@ func TestStartMistakes(t *testing.T) {
 		"-order random server.js":         "-order: there is no \"random\"; use one of start-first, stop-first",
 		"-kill-timeout soon server.js":    "-kill-timeout: \"soon\" is no time; give one with its unit, like 30s, or a number of milliseconds",
 		"-kill-timeout 0s server.js":      "-kill-timeout: \"0s\" must be more than nothing",
-		"-n all server.js":                "-name: \"all\" stands for every app and cannot be the name of one",
-		"server.js more":                  "\"more\" is one argument too many; arguments for the app stand behind --",
-		"api -i 4":                        "-i does not fit: api is there already; to change it: meshnode scale, or meshnode start -replace <script>",
-		"api -- x":                        "-- does not fit: api is there already; to change it: meshnode scale, or meshnode start -replace <script>",
-		"api other":                       "\"other\" is no app, but \"api\" is; start them one by one",
+		"-limit-connections 0 server.js":  "-limit-connections: \"0\" is no number from 1",
+		"-send-proxy v3 server.js":        "-send-proxy: \"v3\": use v1 or v2",
+		"-trusted-proxy 10.1 -proxy-protocol server.js": "clients.trusted_proxies: \"10.1\" is neither an address nor a network like 10.0.0.0/8",
+		"-n all server.js": "-name: \"all\" stands for every app and cannot be the name of one",
+		"server.js more":   "\"more\" is one argument too many; arguments for the app stand behind --",
+		"api -i 4":         "-i does not fit: api is there already; to change it: meshnode scale, or meshnode start -replace <script>",
+		"api -- x":         "-- does not fit: api is there already; to change it: meshnode scale, or meshnode start -replace <script>",
+		"api other":        "\"other\" is no app, but \"api\" is; start them one by one",
 	} {
 		term.expect(t, "start "+line, exitFailed, "", "meshnode: "+want+"\nsee: meshnode help start\n")
 	}

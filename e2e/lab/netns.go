@@ -141,8 +141,8 @@ func dialFrom(ctx context.Context, ns, network, addr string) (net.Conn, error) {
 	return r.c, r.err
 }
 
-// command returns a command that runs on the host.
-func (h *Host) command(name string, args ...string) *exec.Cmd {
+// Command returns a command that runs on the host.
+func (h *Host) Command(name string, args ...string) *exec.Cmd {
 	if h.ns == "" {
 		return exec.Command(name, args...)
 	}

@@ -79,7 +79,7 @@ func (n *Node) launch() error {
 	if program == "" {
 		program = Binary(n.lab.t)
 	}
-	c := n.command(program, args...)
+	c := n.Command(program, args...)
 	c.Env = append(append(os.Environ(), "MESHNODE_KEY="+n.lab.Key), n.Env...)
 	w := &locked{mu: &n.mu, b: n.out}
 	c.Stdout, c.Stderr = w, w

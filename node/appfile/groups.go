@@ -1,6 +1,7 @@
 package appfile
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strconv"
@@ -46,17 +47,6 @@ func logKeys() []key {
 // ownKeys are the keys that PM2 does not have.
 func ownKeys() []key {
 	return []key{
-		{name: "listen", set: func(d *draft, v value) error {
-			addrs, err := v.texts()
-			for i := range addrs {
-				addrs[i] = address(addrs[i])
-				if err := spec.ValidateListen(addrs[i]); err != nil {
-					return err
-				}
-			}
-			d.app.Listen = addrs
-			return err
-		}},
 		{name: "mode", set: func(d *draft, v value) error {
 			word, err := v.scalar()
 			if err != nil {
@@ -159,6 +149,11 @@ func orNever(read func(value) (float64, error)) func(value) (float64, error) {
 func healthKeys() []key {
 	h := func(d *draft) *spec.Health { return &d.app.Health }
 	return []key{
+		{name: "type", set: func(d *draft, v value) error {
+			word, err := v.scalar()
+			h(d).TCP = word == "tcp"
+			return cmp.Or(err, one(word, "http", "tcp"))
+		}},
 		of("path", value.scalar, func(d *draft) *string { return &h(d).Path }),
 		of("interval", value.seconds, func(d *draft) *float64 { return &h(d).Interval }),
 		of("timeout", value.seconds, func(d *draft) *float64 { return &h(d).Timeout }),
@@ -230,6 +225,8 @@ func limitKeys() []key {
 		}, func(d *draft) *float64 { return &l(d).CPU }),
 		of("tasks", whole, func(d *draft) *uint64 { return &l(d).Tasks }),
 		of("open_files", whole, func(d *draft) *uint64 { return &l(d).OpenFiles }),
+		of("connections", value.count, func(d *draft) *int { return &d.app.Clients.Connections }),
+		of("connections_per_client", value.count, func(d *draft) *int { return &d.app.Clients.PerClient }),
 	}
 }
 

@@ -20,7 +20,7 @@ type key struct {
 
 // keys returns every key of an app that has a meaning here.
 func keys() []key {
-	return slices.Concat(processKeys(), workerKeys(), restartKeys(), stopKeys(), logKeys(), ownKeys())
+	return slices.Concat(processKeys(), workerKeys(), restartKeys(), stopKeys(), logKeys(), ownKeys(), clientKeys())
 }
 
 // meaningless returns PM2's keys that have no meaning here, and do no harm.

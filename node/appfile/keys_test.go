@@ -202,6 +202,20 @@ func TestCareKeys(t *testing.T) {
 			{`$, health: { path: "/ok", interval: "5s", timeout: 500, fall: 4, rise: 1, hang: "20s" }`, func(a *spec.App) {
 				a.Health = spec.Health{Path: "/ok", Interval: 5, Timeout: 0.5, Fall: 4, Rise: 1, Hang: 20}
 			}},
+			{`$, health: { type: "tcp", fall: 4 }`, func(a *spec.App) { a.Health.TCP, a.Health.Fall = true, 4 }},
+			{`$, limits: { connections: 1000, connections_per_client: "20" }`, func(a *spec.App) { a.Clients.Connections, a.Clients.PerClient = 1000, 20 }},
+			{`$, listen: { address: 8080, proxy_protocol: true }`, func(a *spec.App) {
+				a.Listen, a.Clients.ProxyProtocol = []string{":8080"}, []string{":8080"}
+			}},
+			{`$, listen: ["10.0.0.1:80", { address: "8081", proxyProtocol: true }, { address: ":82" }], trusted_proxies: ["10.0.0.0/8"]`, func(a *spec.App) {
+				a.Listen, a.Clients.ProxyProtocol, a.Clients.TrustedProxies = []string{"10.0.0.1:80", ":8081", ":82"}, []string{":8081"}, []string{"10.0.0.0/8"}
+			}},
+			{`$, proxy_protocol: true, trusted_proxies: "10.0.0.1"`, func(a *spec.App) {
+				a.Clients.ProxyProtocol, a.Clients.TrustedProxies = []string{"*"}, []string{"10.0.0.1"}
+			}},
+			{`$, proxy_protocol: false, send_proxy: false`, func(*spec.App) {}},
+			{`$, send_proxy: "v2"`, func(a *spec.App) { a.Process.SendProxy = "v2" }},
+			{`$, send_proxy: 1`, func(a *spec.App) { a.Process.SendProxy = "v1" }},
 			{`$, health: { hang: false, path: null }`, func(a *spec.App) { a.Health.Hang = -1 }},
 			{`$, limits: { memory: "1G", cpu: 0.5, tasks: 100, open_files: 4096 }`, func(a *spec.App) {
 				a.Process.Limits = spec.Limits{Memory: 1 << 30, CPU: 0.5, Tasks: 100, OpenFiles: 4096}
@@ -235,6 +249,24 @@ func TestBalanceKeys(t *testing.T) {
 		`margin: -1`:                        `balance.margin: must be a number like 0.2, in service times, and not "-1"`,
 	} {
 		_, _, err := load(t, dir, "ecosystem.json", `{ apps: [{ script: "server.js", balance: { `+keys+` } }] }`)
+		if err == nil || !strings.Contains(err.Error(), want) || strings.Count(err.Error(), "\n") > 0 {
+			t.Errorf("%s: %v, want one line with %q", keys, err, want)
+		}
+	}
+}
+
+func TestClientKeysRefused(t *testing.T) {
+	dir := place(t)
+	for keys, want := range map[string]string{
+		`listen: { addr: 80 }`:                                   "listen: addr: there is no such key; did you mean address?",
+		`listen: { proxy_protocol: true }`:                       `listen: "": want host:port or :port`,
+		`listen: [{ address: 80, proxy_protocol: 3 }]`:           `listen: proxy_protocol: must be true or false, and not "3"`,
+		`listen: [[80]]`:                                         "listen: an address must be a text or an object with address, and not a list",
+		`trusted_proxies: ["10.0.0.0/40"], proxy_protocol: true`: `clients.trusted_proxies: "10.0.0.0/40" is neither an address nor a network like 10.0.0.0/8`,
+		`send_proxy: "3"`:                                        `send_proxy: "3": use one of v1, v2`,
+		`health: { type: "icmp" }`:                               `health.type: "icmp": use one of http, tcp`,
+	} {
+		_, _, err := load(t, dir, "ecosystem.json", `{ apps: [{ script: "server.js", `+keys+` }] }`)
 		if err == nil || !strings.Contains(err.Error(), want) || strings.Count(err.Error(), "\n") > 0 {
 			t.Errorf("%s: %v, want one line with %q", keys, err, want)
 		}
