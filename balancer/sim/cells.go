@@ -23,7 +23,7 @@ const Reports = 50 * time.Millisecond
 const fanoMost, fanoBimodal = 1.3, 2.2
 
 // slack is how far the p99 of the other policies may be from the study's.
-const slack = 0.95
+const slack = 0.9
 
 // Study are the cells of the policy study with its bounds.
 func Study(arrivals int) []Bound {

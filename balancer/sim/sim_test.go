@@ -90,7 +90,7 @@ const head = `# What the policy does in simulation
 Written by ` + "`make sim`" + `, seed 1. The shipped code decides (package balancer, one Balancer for each node); the rest is simulated: work of 10 ms on average,
 exponential unless said otherwise; a hop of 0.5 ms; reports every 50 ms to the peers of the aperture. Service times are measured from the simulated
 connections, waiting included. The oracle joins the queue of the whole cluster that is over soonest, with perfect knowledge and no hop. Round robin and
-least connections are our own policies of that name; their columns are p99 over p99, with the study's figure, of which 5 % are allowed. Dispersion is the
+least connections are our own policies of that name; their columns are p99 over p99, with the study's figure, which may be missed by a tenth. Dispersion is the
 variance of the connections that a node gets in 20 ms over their mean: 1 is by chance, and nodes that herd have more than 10.
 "No room" counts forwards that a full peer refused, and which went elsewhere.
 `
