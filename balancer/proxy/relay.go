@@ -16,7 +16,7 @@ type party struct {
 	fd   int // if conn is nil
 }
 
-// detachable is a connection that goes on outside Go's poller, with a layer over its socket.
+// detachable is a connection whose socket can be taken away, and that is a layer over it then.
 type detachable interface {
 	relay.Layer
 	// Detach gives the socket away. On an error the connection stays as it was.

@@ -64,7 +64,8 @@ func (m *Mux) welcome(ctx context.Context, c *net.TCPConn) (net.Conn, Protocol, 
 	if m.secure == nil {
 		return welcomePlain(ctx, c, m.self)
 	}
-	conn := tls.Server(c, m.secure.server)
+	w := &wire{TCPConn: c}
+	conn := &secureConn{Conn: tls.Server(w, m.secure.server), wire: w}
 	if err := conn.HandshakeContext(ctx); err != nil {
 		var header tls.RecordHeaderError
 		if errors.As(err, &header) && header.Conn != nil && isMagic(header.RecordHeader[:]) {

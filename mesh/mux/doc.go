@@ -9,13 +9,16 @@
 // It is not a stream multiplexer: one TCP connection carries one stream. It does not decide what a peer may do: it says who the peer is
 // (PeerOf), and the reader of the stream decides. It does not close streams it has given away.
 //
-// Concurrency: every method may be called from any goroutine. One goroutine accepts; each handshake has its own, bounded in number and
+// The socket of a stream can be taken away (Detach): whoever relays thousands of them reads and writes in his own way, and the stream only
+// turns bytes from then on.
+//
+// Concurrency: every method of a Mux may be called from any goroutine. One goroutine accepts; each handshake has its own, bounded in number and
 // time; Close waits for all of them.
 //
 // Errors: ErrWrongKey, ErrPeerInsecure, ErrPeerSecure and ErrKeyMistyped are for callers to branch on; everything else is wrapped with the
 // operation. A refusal on the accepting side is never an error of the mux: it is counted (Stats, metrics) and logged at debug level.
 //
 // Files in reading order: key.go (the cluster key and what is derived from it), identity.go (who a peer is), mux.go (life, Dial),
-// accept.go (the accepting side), listener.go (the queues of accepted streams), tls.go (the secure handshake), certificate.go (authority and
+// accept.go (the accepting side), listener.go (the queues of accepted streams), tls.go (the secure handshake), secure.go (a secure stream, with its socket and without), certificate.go (authority and
 // leaf), preamble.go (the insecure handshake and its codec), admission.go (the bound on handshakes), metrics.go.
 package mux

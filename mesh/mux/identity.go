@@ -1,7 +1,6 @@
 package mux
 
 import (
-	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -85,7 +84,7 @@ func PeerOf(c net.Conn) (Identity, bool) {
 	switch c := c.(type) {
 	case *plainConn:
 		return c.peer, true
-	case *tls.Conn:
+	case *secureConn:
 		state := c.ConnectionState()
 		if !state.HandshakeComplete || len(state.VerifiedChains) == 0 {
 			return Identity{}, false

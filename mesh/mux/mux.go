@@ -199,7 +199,8 @@ func (m *Mux) greet(ctx context.Context, raw *net.TCPConn, p Protocol, addr stri
 	if m.secure == nil {
 		return greetPlain(ctx, raw, p, m.self)
 	}
-	conn := tls.Client(raw, m.secure.client(p, addr))
+	w := &wire{TCPConn: raw}
+	conn := &secureConn{Conn: tls.Client(w, m.secure.client(p, addr)), wire: w}
 	if err := conn.HandshakeContext(ctx); err != nil {
 		return nil, explain(err)
 	}

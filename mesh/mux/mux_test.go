@@ -127,7 +127,7 @@ func TestResumption(t *testing.T) {
 		if !ok || !ok2 || near.Name != to.self.Name || far.Name != "a" {
 			t.Errorf("identities %+v, %+v", near, far)
 		}
-		return c.(*tls.Conn).ConnectionState().DidResume && s.(*tls.Conn).ConnectionState().DidResume
+		return c.(*secureConn).ConnectionState().DidResume && s.(*secureConn).ConnectionState().DidResume
 	}
 	if exchange(b, lb) {
 		t.Error("the first dial cannot resume")

@@ -40,19 +40,22 @@ func newCredentials(key Key, self Identity) (*credentials, error) {
 	c.server = &tls.Config{
 		MinVersion:       tls.VersionTLS13,
 		CurvePreferences: keyExchange(),
-		ClientAuth:       tls.RequireAndVerifyClientCert,
-		ClientCAs:        pool,
-		GetCertificate:   func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return own.certificate() },
+		// Small records at first help a browser to show something early, and cost what relays twice the work.
+		DynamicRecordSizingDisabled: true,
+		ClientAuth:                  tls.RequireAndVerifyClientCert,
+		ClientCAs:                   pool,
+		GetCertificate:              func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return own.certificate() },
 	}
 	for _, p := range protocols() {
 		c.server.NextProtos = append(c.server.NextProtos, alpn(p))
 	}
 	c.dialer = &tls.Config{
-		MinVersion:           tls.VersionTLS13,
-		CurvePreferences:     keyExchange(),
-		RootCAs:              pool,
-		ServerName:           peerServerName,
-		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return own.certificate() },
+		MinVersion:                  tls.VersionTLS13,
+		CurvePreferences:            keyExchange(),
+		DynamicRecordSizingDisabled: true,
+		RootCAs:                     pool,
+		ServerName:                  peerServerName,
+		GetClientCertificate:        func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return own.certificate() },
 	}
 	return c, nil
 }

@@ -6,8 +6,8 @@
 //
 // A direction reads into its loop's one buffer and writes at once. What the other side does not take stays in that buffer, which then
 // belongs to the direction, and nothing more is read from its source: at most one buffer waits in each direction. A flow that fills whole buffers is bulk, and moves inside
-// the kernel through a pipe, which it holds only while bulk flows. A side may have a Layer (such as TLS) over its socket; its bytes cannot be moved
-// inside the kernel.
+// the kernel through a pipe, which it holds only while bulk flows. A side may have a Layer (such as TLS), which turns bytes and
+// does no input or output; its bytes cannot be moved inside the kernel.
 //
 // An end is passed on as an end, after all bytes before it; an error on either side ends both as a reset.
 //

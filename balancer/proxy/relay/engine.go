@@ -11,17 +11,16 @@ import (
 // ErrClosed is returned by Carry after Close. The sockets are closed then.
 var ErrClosed = errors.New("the relay engine is closed")
 
-// Layer is what may stand between a socket and the bytes that are relayed: it encrypts, and reads and writes the socket, which does not
-// block. Its methods are called by one goroutine at a time.
+// Layer turns the bytes that are relayed into those on the wire and back, such as TLS. It does no input or output of its own. Its methods
+// are called by one goroutine at a time.
 type Layer interface {
-	// Read fills b; unix.EAGAIN (wrapped) when nothing can be had now, io.EOF at the end.
-	Read(b []byte) (int, error)
-	// Write takes all of b and keeps what the socket has not taken.
-	Write(b []byte) (int, error)
-	// Flush writes what Write kept, as far as the socket takes it, and returns what is left (bytes).
-	Flush() (left int, err error)
-	// CloseWrite tells the other side that nothing follows, behind what Write kept.
-	CloseWrite() error
+	// Open takes what came over the wire and appends the plain bytes that it makes whole to dst, whose capacity holds them; io.EOF when the
+	// other side has ended its direction.
+	Open(dst, came []byte) ([]byte, error)
+	// Seal appends the wire's form of plain to dst, behind whatever else the layer has to say.
+	Seal(dst, plain []byte) ([]byte, error)
+	// End appends what tells the other side that nothing follows.
+	End(dst []byte) ([]byte, error)
 }
 
 // Side is one of the two sides of a pair: a socket that does not block and that nobody else reads, writes or closes from now on.

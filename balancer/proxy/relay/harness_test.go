@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"encoding/binary"
 	"io"
 	"net"
 	"os"
@@ -112,53 +113,81 @@ func (r *rig) ends(over chan Cause, want Cause) {
 	}
 }
 
-// veil is a layer over a socket that does not block: it turns the bits of every byte, and keeps what the socket does not take.
+// veil is a layer: it sends frames of two bytes of length and bytes whose bits are turned; an empty one is the end.
 type veil struct {
-	fd    int
-	kept  []byte
-	ended bool
+	came []byte
 }
 
-func (v *veil) Read(b []byte) (int, error) {
-	n, err := retry(func() (int, error) { return unix.Read(v.fd, b[:min(len(b), 1000)]) })
-	if err != nil {
+const frameMost = 10_000
+
+func (v *veil) Open(dst, came []byte) ([]byte, error) {
+	v.came = append(v.came, came...)
+	for len(v.came) >= 2 {
+		n := int(binary.BigEndian.Uint16(v.came))
+		if n == 0 {
+			return dst, io.EOF
+		}
+		if len(v.came) < 2+n {
+			break
+		}
+		at := len(dst)
+		dst = append(dst, v.came[2:2+n]...)
+		turn(dst[at:])
+		v.came = v.came[2+n:]
+	}
+	return dst, nil
+}
+
+func (v *veil) Seal(dst, plain []byte) ([]byte, error) {
+	for len(plain) > 0 {
+		n := min(len(plain), frameMost)
+		dst = binary.BigEndian.AppendUint16(dst, uint16(n))
+		at := len(dst)
+		dst = append(dst, plain[:n]...)
+		turn(dst[at:])
+		plain = plain[n:]
+	}
+	return dst, nil
+}
+
+func (v *veil) End(dst []byte) ([]byte, error) { return append(dst, 0, 0), nil }
+
+// veiled is the other end of a side with a veil.
+type veiled struct {
+	*net.TCPConn
+	veil  veil
+	plain []byte
+	err   error
+}
+
+func (c *veiled) Write(b []byte) (int, error) {
+	sealed, _ := c.veil.Seal(nil, b)
+	if _, err := c.TCPConn.Write(sealed); err != nil {
 		return 0, err
 	}
-	if n == 0 {
-		return 0, io.EOF
-	}
-	turn(b[:n])
-	return n, nil
-}
-
-func (v *veil) Write(b []byte) (int, error) {
-	at := len(v.kept)
-	v.kept = append(v.kept, b...)
-	turn(v.kept[at:])
 	return len(b), nil
 }
 
-func (v *veil) Flush() (int, error) {
-	for len(v.kept) > 0 {
-		n, err := retry(func() (int, error) { return unix.Write(v.fd, v.kept) })
-		if err == unix.EAGAIN {
-			break
-		}
+func (c *veiled) Read(b []byte) (int, error) {
+	for len(c.plain) == 0 && c.err == nil {
+		buf := make([]byte, 32<<10)
+		n, err := c.TCPConn.Read(buf)
 		if err != nil {
-			return len(v.kept), err
+			return 0, err
 		}
-		v.kept = v.kept[n:]
+		c.plain, c.err = c.veil.Open(nil, buf[:n])
 	}
-	if len(v.kept) == 0 && v.ended {
-		v.ended = false
-		return 0, unix.Shutdown(v.fd, unix.SHUT_WR)
+	n := copy(b, c.plain)
+	if c.plain = c.plain[n:]; n == 0 {
+		return 0, c.err
 	}
-	return len(v.kept), nil
+	return n, nil
 }
 
-func (v *veil) CloseWrite() error {
-	v.ended = true
-	return nil
+func (c *veiled) CloseWrite() error {
+	end, _ := c.veil.End(nil)
+	_, err := c.TCPConn.Write(end)
+	return err
 }
 
 func turn(b []byte) {

@@ -30,6 +30,7 @@ type flow struct {
 	full  uint8  // full buffers in a row
 	bulk  bool
 	ended bool // the source has come to its end
+	said  bool // and the layer has said so
 	done  bool // and the other side was told
 }
 
@@ -41,9 +42,7 @@ func newLink(a, b Side, tell func(Cause)) *link {
 }
 
 // over reports whether both directions have ended.
-func (k *link) over() bool {
-	return k.flows[0].done && k.flows[1].done && !k.sides[0].kept && !k.sides[1].kept
-}
+func (k *link) over() bool { return k.flows[0].done && k.flows[1].done }
 
 // drop closes both sockets, as a reset if need be.
 func (k *link) drop(reset bool) {
@@ -101,8 +100,7 @@ func (k *link) pump(l *loop, i int) (more bool, err error) {
 			return false, nil
 		}
 		if f.ended {
-			f.done = true
-			if err := dst.end(); err != nil {
+			if err := k.end(l, f, dst); err != nil {
 				return false, err
 			}
 			continue
@@ -134,7 +132,7 @@ func (k *link) pump(l *loop, i int) (more bool, err error) {
 
 // flush writes what waits; clear means that nothing is left.
 func (k *link) flush(l *loop, f *flow, dst *side) (clear bool, err error) {
-	if len(f.left) == 0 && f.piped == 0 && !dst.kept {
+	if len(f.left) == 0 && f.piped == 0 {
 		return true, nil
 	}
 	if !dst.writable {
@@ -149,7 +147,7 @@ func (k *link) flush(l *loop, f *flow, dst *side) (clear bool, err error) {
 		k.used = l.now
 	}
 	if f.hold != nil {
-		l.keep(f.hold)
+		l.mem.keep(f.hold)
 		f.hold, f.left = nil, nil
 	}
 	for f.piped > 0 {
@@ -160,10 +158,21 @@ func (k *link) flush(l *loop, f *flow, dst *side) (clear bool, err error) {
 		f.piped -= n
 		k.used = l.now
 	}
-	if dst.kept {
-		return dst.flush()
-	}
 	return true, nil
+}
+
+// end tells dst that nothing follows: by its layer first, whose last words may have to wait, then by the kernel.
+func (k *link) end(l *loop, f *flow, dst *side) error {
+	if dst.Layer != nil && !f.said {
+		f.said = true
+		b, err := dst.Layer.End(l.mem.out[:0])
+		if err != nil {
+			return err
+		}
+		return l.write(f, dst, b, &l.mem.out)
+	}
+	f.done = true
+	return dst.shut()
 }
 
 // again notes that a side takes nothing now, which is no error.
@@ -177,29 +186,33 @@ func again(dst *side, err error) error {
 
 // copy reads once and writes at once.
 func (k *link) copy(l *loop, f *flow, src, dst *side) error {
-	n, err := src.read(l.buf)
-	if n == 0 {
+	at := &l.mem.plain // where the bytes are that are written
+	buf := l.mem.plain
+	if src.Layer != nil || dst.Layer != nil {
+		buf = l.mem.wire[:layeredSize]
+		if at = &l.mem.wire; src.Layer != nil {
+			at = &l.mem.plain
+		}
+	}
+	b, err := src.read(buf, l.mem.plain)
+	if len(b) == 0 {
 		return err
 	}
-	if n == len(l.buf) {
-		if f.full++; f.full >= bulkAfter && src.Layer == nil && dst.Layer == nil {
+	if src.Layer == nil && dst.Layer == nil {
+		if f.full = f.full + 1; len(b) < len(buf) {
 			f.full = 0
-			f.bulk = true
 		}
-	} else {
-		f.full = 0
+		f.bulk = f.full >= bulkAfter
 	}
-	b := l.buf[:n]
-	for len(b) > 0 {
-		m, werr := dst.write(b)
-		if werr != nil {
-			if werr = again(dst, werr); werr != nil {
-				return werr
-			}
-			l.lend(f, b)
-			break
+	if dst.Layer != nil {
+		var serr error
+		if b, serr = dst.Layer.Seal(l.mem.out[:0], b); serr != nil {
+			return serr
 		}
-		b = b[m:]
+		at = &l.mem.out
+	}
+	if werr := l.write(f, dst, b, at); werr != nil {
+		return werr
 	}
 	return err
 }

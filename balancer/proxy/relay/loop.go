@@ -14,6 +14,8 @@ import (
 const (
 	// bufferSize is what one read takes at most, and so what may wait in one direction of a pair (bytes).
 	bufferSize = 64 << 10
+	// layeredSize is the same with a layer on either side, for what it adds must find room as well.
+	layeredSize = 40 << 10
 	// buffersKept is how many buffers that nobody needs are kept for the next slow reader (count).
 	buffersKept  = 16
 	eventsAtOnce = 256
@@ -36,8 +38,7 @@ type loop struct {
 
 	slots table
 	busy  []*link // have more to do than one turn allowed
-	spare [][]byte
-	buf   []byte
+	mem   memory
 	now   int64 // nanoseconds since start, as of the last wait
 	start time.Time
 	swept int64
@@ -59,7 +60,9 @@ func newLoop(e *Engine) (*loop, error) {
 		unix.Close(ep)
 		return nil, fmt.Errorf("eventfd: %w", err)
 	}
-	return &loop{e: e, epoll: ep, bell: bell, start: time.Now(), buf: make([]byte, bufferSize)}, nil
+	l := &loop{e: e, epoll: ep, bell: bell, start: time.Now()}
+	l.mem.plain, l.mem.wire, l.mem.out = make([]byte, bufferSize), make([]byte, bufferSize), make([]byte, bufferSize)
+	return l, nil
 }
 
 // add gives a pair to the loop; false means that it is closed, and that the sockets were.
@@ -218,7 +221,7 @@ func (l *loop) finish(k *link, why Cause) {
 // give takes back what a direction holds.
 func (l *loop) give(f *flow) {
 	if f.hold != nil {
-		l.keep(f.hold)
+		l.mem.keep(f.hold)
 		f.hold, f.left = nil, nil
 	}
 	if f.pipe != nil {
@@ -227,19 +230,45 @@ func (l *loop) give(f *flow) {
 	}
 }
 
-// lend gives the loop's buffer away to a direction that could not write left, a part of it.
-func (l *loop) lend(f *flow, left []byte) {
-	f.hold, f.left = l.buf, left
-	if n := len(l.spare); n > 0 {
-		l.buf, l.spare = l.spare[n-1], l.spare[:n-1]
-	} else {
-		l.buf = make([]byte, bufferSize)
+// write writes b, a part of one of the loop's buffers. What dst does not take now becomes the direction's, with the buffer.
+func (l *loop) write(f *flow, dst *side, b []byte, from *[]byte) error {
+	for len(b) > 0 {
+		n, err := dst.write(b)
+		if err == nil {
+			b = b[n:]
+			continue
+		}
+		if err = again(dst, err); err != nil {
+			return err
+		}
+		f.hold, f.left = *from, b
+		*from = l.mem.take()
+		return nil
 	}
+	return nil
 }
 
-func (l *loop) keep(b []byte) {
-	if len(l.spare) < buffersKept {
-		l.spare = append(l.spare, b)
+// memory is a loop's buffers.
+type memory struct {
+	plain []byte // what is relayed
+	wire  []byte // what a side with a layer has sent
+	out   []byte // what is to be sent to one
+	spare [][]byte
+}
+
+func (m *memory) take() []byte {
+	n := len(m.spare)
+	if n == 0 {
+		return make([]byte, bufferSize)
+	}
+	b := m.spare[n-1]
+	m.spare = m.spare[:n-1]
+	return b
+}
+
+func (m *memory) keep(b []byte) {
+	if len(m.spare) < buffersKept {
+		m.spare = append(m.spare, b)
 	}
 }
 

@@ -14,76 +14,45 @@ type side struct {
 	writable bool
 	ending   bool // an end or an error is to be read: a short read is not the last
 	failed   bool // there is an error
-	kept     bool // the layer holds bytes that the socket has not taken
+	opened   bool // the layer was asked for what it had from before
 }
 
-// read reads once from a socket, or from a layer until b is full. Both n and an error may be returned.
-func (s *side) read(b []byte) (n int, err error) {
-	if s.Layer != nil {
-		return s.readLayer(b)
+// read reads once. The bytes are in buf, or in plain behind a layer.
+func (s *side) read(buf, plain []byte) ([]byte, error) {
+	if s.Layer != nil && !s.opened {
+		s.opened = true
+		if b, err := s.Layer.Open(plain[:0], nil); len(b) > 0 || err != nil {
+			return b, err
+		}
 	}
-	n, err = retry(func() (int, error) { return unix.Read(s.FD, b) })
+	n, err := retry(func() (int, error) { return unix.Read(s.FD, buf) })
 	switch {
 	case err != nil:
-		return 0, err
+		return nil, err
+	case n == 0 && s.Layer != nil: // a layer says so itself; this is a side that broke down
+		return nil, io.ErrUnexpectedEOF
 	case n == 0:
-		return 0, io.EOF
-	case n < len(b) && !s.ending:
+		return nil, io.EOF
+	case n < len(buf) && !s.ending:
 		s.readable = false // the socket is empty, and the kernel will tell when it is not
 	}
-	return n, nil
-}
-
-func (s *side) readLayer(b []byte) (n int, err error) {
-	for n < len(b) {
-		var m int
-		m, err = s.Layer.Read(b[n:])
-		n += m
-		if err != nil {
-			break
-		}
+	if s.Layer == nil {
+		return buf[:n], nil
 	}
-	return n, err
+	return s.Layer.Open(plain[:0], buf[:n])
 }
 
-// write writes once. A layer takes all; what the socket has not taken of it is kept there.
+// write writes once.
 func (s *side) write(b []byte) (int, error) {
-	if s.Layer == nil {
-		return retry(func() (int, error) { return unix.Write(s.FD, b) })
-	}
-	n, err := s.Layer.Write(b)
-	if err != nil {
-		return n, err
-	}
-	_, err = s.flush()
-	return n, err
+	return retry(func() (int, error) { return unix.Write(s.FD, b) })
 }
 
-// flush has the layer write what it kept.
-func (s *side) flush() (clear bool, err error) {
-	left, err := s.Layer.Flush()
-	if err != nil {
-		return false, err
-	}
-	if s.kept = left > 0; s.kept {
-		s.writable = false
-	}
-	return !s.kept, nil
-}
-
-// end tells the other side that nothing follows.
-func (s *side) end() error {
-	if s.Layer == nil {
-		if err := unix.Shutdown(s.FD, unix.SHUT_WR); !errors.Is(err, unix.ENOTCONN) {
-			return err
-		}
-		return nil // it is gone; reading tells
-	}
-	if err := s.Layer.CloseWrite(); err != nil {
+// shut ends the direction towards this side, for the kernel.
+func (s *side) shut() error {
+	if err := unix.Shutdown(s.FD, unix.SHUT_WR); !errors.Is(err, unix.ENOTCONN) {
 		return err
 	}
-	_, err := s.flush()
-	return err
+	return nil // it is gone; reading tells
 }
 
 // close closes the socket. A reset is sent where the protocol has one.
