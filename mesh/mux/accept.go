@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/netip"
@@ -64,14 +65,16 @@ func (m *Mux) welcome(ctx context.Context, c *net.TCPConn) (net.Conn, Protocol, 
 	if m.secure == nil {
 		return welcomePlain(ctx, c, m.self)
 	}
-	w := &wire{TCPConn: c}
+	first := make([]byte, len(preambleMagic))
+	if err := readFirst(ctx, c, first); err != nil {
+		return nil, "", err
+	}
+	if isMagic(first) { // a TLS record begins otherwise
+		return m.welcomeSigned(ctx, c, first)
+	}
+	w := &wire{TCPConn: c, before: first}
 	conn := &secureConn{Conn: tls.Server(w, m.secure.server), wire: w}
 	if err := conn.HandshakeContext(ctx); err != nil {
-		var header tls.RecordHeaderError
-		if errors.As(err, &header) && header.Conn != nil && isMagic(header.RecordHeader[:]) {
-			sendRefusal(ctx, c, statusSecure)
-			return nil, "", ErrPeerInsecure
-		}
 		return nil, "", explain(err)
 	}
 	if _, ok := PeerOf(conn); !ok {
@@ -82,6 +85,15 @@ func (m *Mux) welcome(ctx context.Context, c *net.TCPConn) (net.Conn, Protocol, 
 		return nil, "", errNoProtocol
 	}
 	return conn, protocol, nil
+}
+
+// readFirst reads what tells the modes apart.
+func readFirst(ctx context.Context, c net.Conn, b []byte) error {
+	defer bound(ctx, c)()
+	if _, err := io.ReadFull(c, b); err != nil {
+		return fmt.Errorf("read the greeting: %w", err)
+	}
+	return unbound(ctx, c)
 }
 
 // deliver puts a stream into the queue of its protocol, or closes it.

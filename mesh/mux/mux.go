@@ -176,6 +176,11 @@ func (m *Mux) forget(l *listener) {
 // In secure mode the other side's certificate has been verified when Dial returns; whether the other side accepts ours shows at the first
 // read. errors.Is tells ErrWrongKey, ErrPeerInsecure and ErrPeerSecure.
 func (m *Mux) Dial(ctx context.Context, p Protocol, addr string) (net.Conn, error) {
+	return m.dial(ctx, p, addr, func(ctx context.Context, raw *net.TCPConn) (net.Conn, error) { return m.greet(ctx, raw, p, addr) })
+}
+
+// dial opens a TCP connection and has greet run the dialing side of the handshake.
+func (m *Mux) dial(ctx context.Context, p Protocol, addr string, greet func(context.Context, *net.TCPConn) (net.Conn, error)) (net.Conn, error) {
 	d := net.Dialer{KeepAliveConfig: keepAlive()}
 	d.SetMultipathTCP(false)
 	raw, err := d.DialContext(ctx, "tcp", addr)
@@ -184,7 +189,7 @@ func (m *Mux) Dial(ctx context.Context, p Protocol, addr string) (net.Conn, erro
 	}
 	ctx, cancel := context.WithTimeout(ctx, handshakeLimit)
 	defer cancel()
-	conn, err := m.greet(ctx, raw.(*net.TCPConn), p, addr)
+	conn, err := greet(ctx, raw.(*net.TCPConn))
 	if err != nil {
 		_ = raw.Close()
 		m.meter.count(metricDialFailed, string(p))

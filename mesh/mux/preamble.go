@@ -179,11 +179,15 @@ func bound(ctx context.Context, c net.Conn) func() {
 
 // settle clears the handshake's deadline, unless ctx has ended meanwhile.
 func settle(ctx context.Context, c *net.TCPConn, peer Identity) (net.Conn, error) {
-	if err := c.SetDeadline(time.Time{}); err != nil {
-		return nil, fmt.Errorf("clear the deadline: %w", err)
-	}
-	if err := ctx.Err(); err != nil {
+	if err := unbound(ctx, c); err != nil {
 		return nil, err
 	}
 	return &plainConn{TCPConn: c, peer: peer}, nil
+}
+
+func unbound(ctx context.Context, c net.Conn) error {
+	if err := c.SetDeadline(time.Time{}); err != nil {
+		return fmt.Errorf("clear the deadline: %w", err)
+	}
+	return ctx.Err()
 }

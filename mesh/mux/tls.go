@@ -19,6 +19,7 @@ var (
 
 // credentials is the secure side of a Mux: immutable after newCredentials, save for the leaf, which guards itself.
 type credentials struct {
+	key      Key
 	server   *tls.Config
 	dialer   *tls.Config
 	sessions tls.ClientSessionCache
@@ -36,7 +37,7 @@ func newCredentials(key Key, self Identity) (*credentials, error) {
 	}
 	pool := x509.NewCertPool()
 	pool.AddCert(authority)
-	c := &credentials{sessions: tls.NewLRUClientSessionCache(sessionsKept)}
+	c := &credentials{key: key, sessions: tls.NewLRUClientSessionCache(sessionsKept)}
 	c.server = &tls.Config{
 		MinVersion:       tls.VersionTLS13,
 		CurvePreferences: keyExchange(),
