@@ -222,13 +222,29 @@ func (f *Family) all() []*Channel {
 
 // Offer passes a connection to the process that listens on key; see Channel.Offer.
 func (f *Family) Offer(key string, fd int, remote netip.AddrPort, outcome func(Outcome)) error {
-	f.mu.Lock()
-	ch := f.holder[key]
-	f.mu.Unlock()
+	return f.OfferSaying(key, fd, remote, nil, outcome)
+}
+
+// OfferSaying passes a connection on which something is said first; see Channel.OfferSaying.
+func (f *Family) OfferSaying(key string, fd int, remote netip.AddrPort, say []byte, outcome func(Outcome)) error {
+	ch := f.listens(key)
 	if ch == nil {
 		return ErrClosed
 	}
-	return ch.Offer(key, fd, remote, outcome)
+	return ch.OfferSaying(key, fd, remote, say, outcome)
+}
+
+// Speaks reports whether the process that listens on key can say something first; see Channel.OfferSaying.
+func (f *Family) Speaks(key string) bool {
+	ch := f.listens(key)
+	return ch != nil && ch.Speaks()
+}
+
+// listens is the channel of the process that listens on key, nil if none does.
+func (f *Family) listens(key string) *Channel {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.holder[key]
 }
 
 // Drain asks all to let their clients go; see Channel.Drain.

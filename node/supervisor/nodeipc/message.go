@@ -39,6 +39,7 @@ type fromPreload struct {
 	N       int64 `json:"n"`
 	Version int   `json:"version"`
 	Load    *Load `json:"load"`
+	Says    bool  `json:"says"` // it writes to a connection before its app does
 }
 
 // Query is a worker's wish to listen. Address is "" for every address, an IP, a host name or an absolute path; Port is -1 for a
@@ -112,7 +113,8 @@ type newConn struct {
 	Act string   `json:"act"`
 	Key string   `json:"key"`
 	Seq int64    `json:"seq"`
-	Rem *address `json:"remote,omitempty"` // for the preload; Node ignores it
+	Rem *address `json:"remote,omitempty"` // for the preload, as is Say; Node ignores it
+	Say []byte   `json:"say,omitempty"`
 }
 
 type address struct {

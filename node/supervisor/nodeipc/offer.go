@@ -30,6 +30,12 @@ type offer struct {
 // the worker it returns ErrBusy. remote, where valid, is the
 // address that the app is to see as the client's, for a connection whose other end is not the client itself.
 func (c *Channel) Offer(key string, fd int, remote netip.AddrPort, outcome func(Outcome)) error {
+	return c.OfferSaying(key, fd, remote, nil, outcome)
+}
+
+// OfferSaying is like Offer. At the moment when the worker's server takes the connection, the worker writes say to it, before the app can; if it does
+// not take it, nothing is written. Without a preload that can (Speaks), say must be empty.
+func (c *Channel) OfferSaying(key string, fd int, remote netip.AddrPort, say []byte, outcome func(Outcome)) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.closed || c.leave.quiet != nil {
@@ -41,7 +47,7 @@ func (c *Channel) Offer(key string, fd int, remote netip.AddrPort, outcome func(
 	o := &offer{outcome: outcome, seq: c.seq + 1}
 	c.offers[o.seq] = o
 	c.unacked = append(c.unacked, o)
-	if err := c.writeOffer(key, fd, remote); err != nil {
+	if err := c.writeOffer(key, fd, remote, say); err != nil {
 		delete(c.offers, o.seq)
 		c.unacked = c.unacked[:len(c.unacked)-1]
 		return err
@@ -50,9 +56,9 @@ func (c *Channel) Offer(key string, fd int, remote netip.AddrPort, outcome func(
 }
 
 // writeOffer writes the message that goes with a descriptor. The lock is held.
-func (c *Channel) writeOffer(key string, fd int, remote netip.AddrPort) error {
-	if remote.IsValid() || !plainKey(key) {
-		m := handleEnvelope{Cmd: cmdHandle, Type: "net.Native", Msg: newConn{Cmd: cmdCluster, Act: "newconn", Key: key}}
+func (c *Channel) writeOffer(key string, fd int, remote netip.AddrPort, say []byte) error {
+	if remote.IsValid() || len(say) > 0 || !plainKey(key) {
+		m := handleEnvelope{Cmd: cmdHandle, Type: "net.Native", Msg: newConn{Cmd: cmdCluster, Act: "newconn", Key: key, Say: say}}
 		if remote.IsValid() {
 			a := remote.Addr().Unmap()
 			m.Msg.Rem = &address{Address: a.String(), Port: remote.Port(), Family: family(a.Is6())}

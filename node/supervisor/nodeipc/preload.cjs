@@ -3,13 +3,15 @@
 //  - where meshnode speaks to this process, it reports how busy its event loop is, and which connections it has accepted by itself;
 //  - there, it answers "ping", and at "drain" has every further answer carry "Connection: close", and
 //    HTTP/2 say GOAWAY, so that kept clients move to another worker by themselves and no connection is closed under a request on its way;
-//  - a connection that another server forwarded carries its client's address, which the app sees as the socket's remote address;
+//  - a connection that another server forwarded carries its client's address, which the app sees as the socket's remote address, and
+//    what that server is to be told at the moment when a server of the app takes it;
 //  - a server that would bind a TCP port past Node's cluster module (behind npm, tsx or node --watch, in a thread or a child of the
 //    app, or with "exclusive") asks meshnode for its connections instead, over a socket of this process's own.
 const { MESHNODE_WORKER, MESHNODE_CHANNEL, MESHNODE_IPC } = process.env;
 delete process.env.MESHNODE_CHANNEL; // who is started by this process has no such channel
 const ours = { cmd: 'NODE_MESHNODE' };
 const ignore = () => {};
+const { writeSync } = require('fs');
 const { setInterval, clearInterval } = globalThis; // an app's tests may put other clocks in their place
 
 // Reporter tells meshnode how this process is: at once where it matters, else as often as below, and by that it gives a sign of life.
@@ -169,7 +171,7 @@ function drain() {
 // hear takes what concerns every process alike, and reports whether that was all.
 function hear(message, handle, send) {
   if (message.cmd === ours.cmd) {
-    if (message.act === 'ping') send({ ...ours, act: 'pong', n: message.n });
+    if (message.act === 'ping') send({ ...ours, act: 'pong', n: message.n, says: true });
     else if (message.act === 'drain') drain();
     else if (message.act === 'adopt') accepts.adopt();
     return true;
@@ -183,7 +185,25 @@ function hear(message, handle, send) {
       return 0;
     };
   }
+  if (handle && message.act === 'newconn' && message.say) sayFirst(handle, Buffer.from(message.say, 'base64'));
   return false;
+}
+
+// sayFirst writes to a connection when a socket of Node's is made of it: then a server has taken it, and the app has not seen it yet.
+function sayFirst(handle, words) {
+  Object.defineProperty(handle, 'onread', {
+    configurable: true,
+    get: () => undefined,
+    set: (onread) => {
+      delete handle.onread;
+      try {
+        writeSync(handle.fd, words);
+      } catch {
+        // The other server is gone, and with it the client: the app will see that.
+      }
+      handle.onread = onread;
+    },
+  });
 }
 
 if (MESHNODE_WORKER && MESHNODE_CHANNEL && process.channel) {
@@ -217,7 +237,7 @@ if (MESHNODE_WORKER && MESHNODE_CHANNEL && process.channel) {
     }
     return out;
   };
-  send({ ...ours, act: 'hello', version: 2 });
+  send({ ...ours, act: 'hello', version: 2, says: true });
 }
 
 if (MESHNODE_WORKER && MESHNODE_IPC) {
@@ -253,7 +273,7 @@ if (MESHNODE_WORKER && MESHNODE_IPC) {
       });
       this.socket.on('error', ({ code }) => { this.code = code; }).once('close', () => this.lost());
       this.socket.connect({ path: MESHNODE_IPC });
-      this.send({ ...ours, act: 'hello', version: 2 });
+      this.send({ ...ours, act: 'hello', version: 2, says: true });
       this.reporter = new Reporter((message, done) => this.send(message, done));
     }
 

@@ -21,6 +21,7 @@ const versionLoad = 2
 // pulse is what is known of the worker's event loop; guarded by the channel's lock.
 type pulse struct {
 	preload bool      // the preload said hello: it answers
+	says    bool      // and it writes to a connection before the app does (OfferSaying)
 	pings   int64     // sent so far; a worker is asked again only once it has answered
 	asked   time.Time // when the ping was sent that is not answered yet; zero = none
 	load    bool      // the preload reports its load
@@ -124,13 +125,20 @@ func (c *Channel) Preloaded() bool {
 	return c.pulse.preload
 }
 
+// Speaks reports whether the worker's preload writes what OfferSaying is given.
+func (c *Channel) Speaks() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.pulse.says
+}
+
 // heard takes what the preload says. A pong of a predecessor's ping is one of a worker that lives.
 func (c *Channel) heard(m inbound) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch m.Act {
 	case "hello":
-		c.pulse.preload = true
+		c.pulse.preload, c.pulse.says = true, m.Says
 		c.pulse.load = m.Version >= versionLoad
 	case "load":
 		if m.Load != nil {
@@ -138,7 +146,7 @@ func (c *Channel) heard(m inbound) {
 			c.pulse.loop.take(m.Load.Active, m.Load.Idle)
 		}
 	case "pong":
-		c.pulse.preload = true
+		c.pulse.preload, c.pulse.says = true, m.Says
 		if m.N == c.pulse.pings {
 			c.pulse.asked = time.Time{}
 		}
