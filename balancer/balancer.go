@@ -83,6 +83,9 @@ func (b *Balancer) Forget(peer string) {
 	}
 }
 
+// Hop returns the smoothed time that a forward takes until the peer's first answer.
+func (b *Balancer) Hop() time.Duration { return b.links.hop() }
+
 // ObserveHop takes in how long a forward took until the peer's answer.
 func (b *Balancer) ObserveHop(d time.Duration) { b.links.observe(d) }
 

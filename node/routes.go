@@ -318,6 +318,14 @@ func (t target) Offer(key string, fd int, remote netip.AddrPort, outcome func(pr
 	return t.w.Channel.Offer(key, fd, remote, func(o nodeipc.Outcome) { outcome(proxy.Outcome(o)) })
 }
 
+// Speaks implements proxy.Speaker.
+func (t target) Speaks(key string) bool { return t.w.Channel != nil && t.w.Channel.Speaks(key) }
+
+// OfferSaying implements proxy.Speaker.
+func (t target) OfferSaying(key string, fd int, from proxy.Origin, outcome func(proxy.Outcome)) error {
+	return t.w.Channel.OfferSaying(key, fd, from.Client, from.Say, func(o nodeipc.Outcome) { outcome(proxy.Outcome(o)) })
+}
+
 // Dial implements proxy.Worker.
 func (t target) Dial(ctx context.Context) (net.Conn, error) {
 	var d net.Dialer
@@ -333,5 +341,5 @@ var _ = [1]struct{}{}[int(nodeipc.Accepted)-int(proxy.Accepted)+int(nodeipc.Refu
 
 var (
 	_ supervisor.Router = (*routes)(nil)
-	_ proxy.Worker      = target{}
+	_ proxy.Speaker     = target{}
 )

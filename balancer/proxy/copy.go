@@ -14,7 +14,7 @@ const copyBuffer = 16 << 10
 func (s *Server) copyBoth(pa, pb party) {
 	a, erra := pa.open()
 	b, errb := pb.open()
-	if erra != nil || errb != nil || !s.hold(a) {
+	if erra != nil || errb != nil || !s.hold(a, false) {
 		for _, c := range []net.Conn{a, b} {
 			if c != nil {
 				abort(c)
@@ -23,7 +23,7 @@ func (s *Server) copyBoth(pa, pb party) {
 		}
 		return
 	}
-	if !s.hold(b) {
+	if !s.hold(b, false) {
 		s.release(a)
 		return
 	}

@@ -123,7 +123,7 @@ func (s *Server) awaitHeader(c *conn) (header, error) {
 		return header{}, err
 	}
 	f.Close()
-	if !s.hold(nc) {
+	if !s.hold(nc, false) {
 		return header{}, ErrClosed
 	}
 	defer s.release(nc)

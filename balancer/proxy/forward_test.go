@@ -113,7 +113,7 @@ func TestSilentPeerIsEjected(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer ln.Close()
-	b.nodes["silent"] = &tnode{b: b, name: "silent", bal: n.bal, srv: n.srv, forwards: ln, served: closedErrors()}
+	b.set("silent", &tnode{b: b, name: "silent", bal: n.bal, srv: n.srv, forwards: ln, served: closedErrors()})
 	n.hears("silent")
 	begun := time.Now()
 	c := n.connect()
@@ -130,7 +130,7 @@ func TestSilentPeerIsEjected(t *testing.T) {
 		t.Errorf("the silent peer is still chosen: %v", err)
 	}
 	n.idle()
-	delete(b.nodes, "silent")
+	b.set("silent", nil)
 }
 
 func closedErrors() chan error {
@@ -233,7 +233,8 @@ func TestStuckPeer(t *testing.T) {
 	m.workers(mute)
 	n.hears("b")
 	p := preamble{App: app, Key: key}
-	if _, err := n.srv.ask("b", p, time.Now().Add(2*answerLimit)); !errors.Is(err, errPeerRefused) {
+	a := &asking{s: n.srv, r: balancer.PickResult{Target: balancer.Target{Kind: balancer.KindPeer, ID: "b"}}, heard: make(chan struct{})}
+	if _, err := a.ask(p, time.Now().Add(2*answerLimit)); !errors.Is(err, errPeerRefused) {
 		t.Errorf("got %v", err)
 	}
 	if m.bal.Picker(app).Open("mute") != 1 {

@@ -55,22 +55,15 @@ func (s *Server) handOffPair(c *conn, r balancer.PickResult, w Worker) bool {
 		c.refuse(err)
 		return true
 	}
-	outcome, settled := make(chan Outcome, 1), new(atomic.Bool)
-	err = w.Offer(c.key, fds[1], c.client, func(o Outcome) {
-		if settled.CompareAndSwap(false, true) {
-			outcome <- o
-			return
-		}
-		// The peer was refused meanwhile and the pair is closed. An offer cannot be revoked, so the claim ends only here.
-		r.Done(balancer.DoneInfo{Now: time.Now(), Refused: true})
-	})
+	v := newVerdict(r)
+	err = w.Offer(c.key, fds[1], c.client, v.tell)
 	unix.Close(fds[1]) // a message that was sent holds the socket
 	if err != nil {
 		unix.Close(fds[0])
 		c.again(r, false)
 		return false
 	}
-	switch s.outcome(c, outcome, settled) {
+	switch s.outcome(c, v) {
 	case 0:
 		unix.Close(fds[0])
 		c.refuse(balancer.ErrBusy)
@@ -87,14 +80,35 @@ func (s *Server) handOffPair(c *conn, r balancer.PickResult, w Worker) bool {
 	}
 }
 
-// outcome waits for the worker's answer; 0 means that none came, and none will come through the channel. When the worker does not answer
-// at once, the peer is told that its connection is queued, once, and from then on waits as long as a client would.
-func (s *Server) outcome(c *conn, outcome <-chan Outcome, settled *atomic.Bool) Outcome {
+// verdict is a worker's answer to an offer on which a goroutine waits.
+type verdict struct {
+	r       balancer.PickResult
+	outcome chan Outcome
+	settled atomic.Bool
+}
+
+func newVerdict(r balancer.PickResult) *verdict {
+	return &verdict{r: r, outcome: make(chan Outcome, 1)}
+}
+
+// tell takes the worker's answer.
+func (v *verdict) tell(o Outcome) {
+	if v.settled.CompareAndSwap(false, true) {
+		v.outcome <- o
+		return
+	}
+	// The peer was refused meanwhile and the connection is closed. An offer cannot be revoked, so the claim ends only here.
+	v.r.Done(balancer.DoneInfo{Now: time.Now(), Refused: true})
+}
+
+// outcome waits for the worker's answer; 0 means that none came, and none will be waited for: then the claim ends when the answer comes. When
+// the worker does not answer at once, the peer is told that its connection is queued, once, and from then on waits as long as a client would.
+func (s *Server) outcome(c *conn, v *verdict) Outcome {
 	t := time.NewTimer(queuedAfter)
 	defer t.Stop()
 	for {
 		select {
-		case o := <-outcome:
+		case o := <-v.outcome:
 			return o
 		case <-t.C:
 			if c.queue() {
@@ -105,10 +119,10 @@ func (s *Server) outcome(c *conn, outcome <-chan Outcome, settled *atomic.Bool) 
 		}
 		break
 	}
-	if settled.CompareAndSwap(false, true) {
+	if v.settled.CompareAndSwap(false, true) {
 		return 0
 	}
-	return <-outcome
+	return <-v.outcome
 }
 
 // dialWorker connects c to a worker that does not take sockets, and relays; false means that the worker did not accept.

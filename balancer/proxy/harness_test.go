@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"net"
 	"os"
@@ -26,9 +27,11 @@ const (
 type bench struct {
 	t     *testing.T
 	fds   int
+	mu    sync.Mutex // guards nodes
 	nodes map[string]*tnode
 	wg    sync.WaitGroup // of everything a test starts
 	ends  []func()
+	signs bool // the streams between the nodes are signed
 }
 
 // tnode is one node: the data path, and how peers reach it.
@@ -77,17 +80,53 @@ func (b *bench) node(name string, o Options) *tnode {
 	if n.forwards, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
 		b.t.Fatal(err)
 	}
+	if b.signs {
+		n.forwards = signingListener{n.forwards}
+	}
 	go func() { n.served <- n.srv.ServeForwards(n.forwards) }()
-	b.nodes[name] = n
+	b.set(name, n)
 	return n
 }
 
 func (b *bench) dial(ctx context.Context, node string) (net.Conn, error) {
+	b.mu.Lock()
 	n := b.nodes[node]
+	b.mu.Unlock()
 	if n == nil {
 		return nil, errors.New("no such node")
 	}
-	return new(net.Dialer).DialContext(ctx, "tcp", n.forwards.Addr().String())
+	c, err := new(net.Dialer).DialContext(ctx, "tcp", n.forwards.Addr().String())
+	if err == nil && b.signs {
+		c = signing{c.(*net.TCPConn)}
+	}
+	return c, err
+}
+
+// signing is a stream whose two ends share a secret.
+type signing struct{ *net.TCPConn }
+
+func (signing) Sign(purpose string, message []byte) []byte {
+	sum := sha256.Sum256(append([]byte("secret "+purpose+" "), message...))
+	return sum[:]
+}
+
+type signingListener struct{ net.Listener }
+
+func (l signingListener) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	return signing{c.(*net.TCPConn)}, nil
+}
+
+// set has the peers find a node under a name, or none if n is nil.
+func (b *bench) set(name string, n *tnode) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.nodes[name] = n; n == nil {
+		delete(b.nodes, name)
+	}
 }
 
 // finish closes everything and proves the invariants.

@@ -31,12 +31,15 @@ func (s *Server) ServeForwards(ln net.Listener) error {
 }
 
 func (s *Server) ingress(stream net.Conn, greeted func()) {
-	if !s.hold(stream) {
+	if !s.hold(stream, true) {
 		greeted()
 		return
 	}
-	_ = stream.SetDeadline(time.Now().Add(ingressLimit))
+	_ = stream.SetDeadline(time.Now().Add(2 * streamAge)) // it may wait for use
 	p, err := readPreamble(stream)
+	if err == nil {
+		err = checkSigned(stream, signPreamble, p.append(nil))
+	}
 	greeted()
 	if err != nil {
 		s.log.Debug("forward without a valid preamble", "addr", stream.RemoteAddr(), "err", err)
@@ -74,7 +77,7 @@ func (c *conn) queue() bool {
 // answer tells the peer; false means that it is gone.
 func (c *conn) answer(a byte) bool {
 	_ = c.stream.SetDeadline(time.Now().Add(ingressLimit))
-	if _, err := c.stream.Write([]byte{a}); err != nil {
+	if _, err := c.stream.Write(signed(c.stream, signAnswer, []byte{a})); err != nil {
 		return false
 	}
 	_ = c.stream.SetDeadline(time.Time{})

@@ -105,6 +105,9 @@ func (s *Server) give(c *conn, r balancer.PickResult) bool {
 	case !w.Passes():
 		return s.relayed(c, r, func() bool { return s.dialWorker(c, r, w) })
 	case c.stream != nil:
+		if sp, stream, ok := c.direct(w); ok {
+			return s.handOffStream(c, r, sp, stream)
+		}
 		return s.handOffPair(c, r, w)
 	default:
 		return s.handOff(c, r, w)

@@ -29,6 +29,9 @@ func (s *Server) Recover(app, worker string, pid int, reports bool) error {
 			ports[l.Addr.Port()] = true
 		}
 	}
+	if len(ports) > 0 && s.o.PeerPort != 0 {
+		ports[s.o.PeerPort] = true
+	}
 	held := make(map[uint32]bool)
 	socketsOf(pid, held, reports)
 	if len(ports) == 0 || len(held) == 0 {

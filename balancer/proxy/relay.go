@@ -25,7 +25,7 @@ type detachable interface {
 
 // carry relays between two parties until both directions have ended, closes them, and then calls over, once. It does not block.
 func (s *Server) carry(a, b party, over func()) {
-	if s.engine == nil || !a.socket() || !b.socket() {
+	if s.way.engine == nil || !a.socket() || !b.socket() {
 		if !s.start(func() { s.copyBoth(a, b); over() }) {
 			a.cut()
 			b.cut()
@@ -36,7 +36,7 @@ func (s *Server) carry(a, b party, over func()) {
 	sa, erra := a.side()
 	sb, errb := b.side()
 	if erra == nil && errb == nil {
-		if s.engine.Carry(sa, sb, func(relay.Cause) { over() }) != nil {
+		if s.way.engine.Carry(sa, sb, func(relay.Cause) { over() }) != nil {
 			over()
 		}
 		return

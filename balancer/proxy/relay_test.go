@@ -36,6 +36,20 @@ var ways = []struct {
 		m.workers(b.passing("w1", accepts, handle))
 		return n, []*tnode{n, m}
 	}},
+	{"peer, worker that takes its streams", func(b *bench, handle func(net.Conn)) (*tnode, []*tnode) { return passStreams(b, handle) }},
+	{"peer, worker that takes its signed streams", func(b *bench, handle func(net.Conn)) (*tnode, []*tnode) {
+		b.signs = true
+		return passStreams(b, handle)
+	}},
+}
+
+func passStreams(b *bench, handle func(net.Conn)) (*tnode, []*tnode) {
+	n, m := b.node("a", Options{}), b.node("b", Options{})
+	n.hears("b")
+	w := b.passing("w1", accepts, handle)
+	m.workers(w)
+	m.srv.SetWorker(w.id, speaker{w})
+	return n, []*tnode{n, m}
 }
 
 func overEveryWay(t *testing.T, handle func(net.Conn), run func(t *testing.T, n *tnode)) {
@@ -115,7 +129,10 @@ func TestResetsArePassedOn(t *testing.T) {
 				_ = tc.SetLinger(0)
 			}
 		}
-		for _, way := range ways[:2] { // the third has no reset to pass on
+		for i, way := range ways {
+			if i == 2 { // it has no reset to pass on
+				continue
+			}
 			t.Run(way.name, func(t *testing.T) {
 				b := newBench(t)
 				n, _ := way.build(b, handle)
@@ -175,7 +192,7 @@ func TestBulkIsByteExact(t *testing.T) {
 		if <-heard != sha256.Sum256(up) {
 			t.Error("the worker got other bytes")
 		}
-		if n.srv.engine.Stats().Pipes == 0 {
+		if n.srv.way.engine.Stats().Pipes == 0 {
 			t.Error("bulk did not go through a pipe")
 		}
 	})

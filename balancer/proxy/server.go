@@ -23,7 +23,7 @@ const (
 	dialLimit    = time.Second            // how long a local worker may take to accept
 	keepAlive    = 15 * time.Second       // TCP keep-alive of relayed connections
 	acceptPause  = 50 * time.Millisecond  // pause of accepting after an error such as no free descriptor
-	ingressLimit = 5 * time.Second        // how long a peer may take to send its preamble
+	ingressLimit = 5 * time.Second        // how long writing an answer to a peer may take
 	lookAgain    = 100 * time.Millisecond // how often a waiting connection asks anew: an ejection that ends makes no event
 	// ingressPatience is how long a forwarded connection waits for a worker with room before the peer is refused, and queuedAfter how long
 	// one that was offered waits until the peer is told so. Together they stay below answerLimit: a busy node says that it is busy, and is
@@ -59,6 +59,21 @@ type Worker interface {
 	Header() HeaderVersion
 }
 
+// Speaker is a worker that can say something on a socket before its app has it.
+type Speaker interface {
+	Worker
+	// Speaks reports whether it can, on the connections of a listener.
+	Speaks(key string) bool
+	// OfferSaying is like Offer. The worker writes say to the socket at the moment when its server takes it, and not if it does not.
+	OfferSaying(key string, fd int, from Origin, outcome func(Outcome)) error
+}
+
+// Origin is what a worker is told of a connection that a peer forwarded.
+type Origin struct {
+	Client netip.AddrPort // Client is the client's address.
+	Say    []byte         // Say is what the worker writes first.
+}
+
 // Options are what a Server needs.
 type Options struct {
 	Balancer *balancer.Balancer
@@ -69,6 +84,8 @@ type Options struct {
 	Keep Keep
 	// Direct lets workers accept by themselves, where the kernel can choose among them.
 	Direct bool
+	// PeerPort is the port on which the streams of peers come in. 0 = workers have none of them.
+	PeerPort uint16
 	// Relays bounds the connections whose bytes cross this node (count); 0 = by the limit on descriptors.
 	Relays int
 }
@@ -88,8 +105,8 @@ type Server struct {
 	o   Options
 	log hclog.Logger
 	local
-	engine *relay.Engine // nil if the kernel gave none
 	door
+	way     way
 	wg      sync.WaitGroup
 	closing chan struct{}
 	stats   counters
@@ -100,7 +117,7 @@ type Server struct {
 	mu        sync.Mutex // guards all below
 	workers   map[string]Worker
 	listeners map[listenerID]*listener
-	conns     map[net.Conn]struct{} // streams that are awaited or copied, to be cut at Close
+	conns     map[net.Conn]bool // to be cut at Close: streams of peers whose question is awaited (true), and what is copied
 	closed    bool
 }
 
@@ -117,39 +134,29 @@ type door struct {
 	awaited chan struct{} // one token for each connection whose header is awaited
 }
 
+// way is how bytes cross this node.
+type way struct {
+	engine  *relay.Engine // nil if the kernel gave none
+	streams streams
+}
+
 type listenerID struct{ app, key string }
-
-type counters struct {
-	accepted, closed, handedOff, forwardedOut, forwardedIn, refused, retried, stopped atomic.Uint64
-}
-
-// Stats are the totals of the data path since the start (counts). Accepted = Closed + Open.
-type Stats struct {
-	Accepted     uint64 // Accepted connections, from clients and from peers
-	Closed       uint64 // Closed of these, for whatever reason
-	Open         uint64
-	HandedOff    uint64 // HandedOff is the number of sockets that workers took.
-	ForwardedOut uint64 // ForwardedOut is the number of connections that peers took.
-	ForwardedIn  uint64 // ForwardedIn is the number of connections that came from peers and were taken.
-	Refused      uint64 // Refused connections: reset, because nobody could serve them
-	Retried      uint64 // Retried is how often a target did not take a connection and another was asked.
-	Stopped      uint64 // Stopped is how often a connection found no room among the relays, and waited or was refused.
-}
 
 // New returns a Server with no listeners. Where the kernel cannot tell when a socket has ended (see track_linux.go), a connection
 // that was handed off counts as over once the worker took it, and the log says so once.
 func New(o Options) *Server {
 	s := &Server{o: o, log: o.Logger.Named("proxy"), closing: make(chan struct{}), workers: make(map[string]Worker),
-		listeners: make(map[listenerID]*listener), conns: make(map[net.Conn]struct{})}
+		listeners: make(map[listenerID]*listener), conns: make(map[net.Conn]bool)}
 	if o.Relays == 0 {
 		o.Relays = relayLimit()
 	}
 	s.relays = make(chan struct{}, o.Relays)
 	s.awaited = make(chan struct{}, headersAwaited)
+	s.way.streams = streams{s: s, shelves: make(map[string]*shelf)}
 	if e, err := relay.Open(relayLoops); err != nil {
 		s.log.Warn("connections are copied by a pair of goroutines each, which takes more memory", "err", err)
 	} else {
-		s.engine = e
+		s.way.engine = e
 	}
 	t, err := newTracker(s.log)
 	if err != nil {
@@ -160,14 +167,11 @@ func New(o Options) *Server {
 	return s
 }
 
-// Stats returns the totals.
-func (s *Server) Stats() Stats {
-	c := &s.stats
-	out := Stats{Closed: c.closed.Load(), HandedOff: c.handedOff.Load(), ForwardedOut: c.forwardedOut.Load(),
-		ForwardedIn: c.forwardedIn.Load(), Refused: c.refused.Load(), Retried: c.retried.Load(), Stopped: c.stopped.Load()}
-	out.Accepted = c.accepted.Load() // after closed, so that Open is never negative
-	out.Open = out.Accepted - out.Closed
-	return out
+// SetIdle sets after which time without a byte a connection that crosses this node is reset; 0 = never.
+func (s *Server) SetIdle(d time.Duration) {
+	if s.way.engine != nil {
+		s.way.engine.SetIdle(d)
+	}
 }
 
 // SetWorker makes a worker known; the balancer decides from when on it is chosen.
@@ -280,7 +284,13 @@ func (s *Server) LetGo() {
 	s.mu.Lock()
 	all := s.listeners
 	s.listeners = make(map[listenerID]*listener)
+	for c, waits := range s.conns {
+		if waits { // the peers' next questions are the successor's
+			c.Close()
+		}
+	}
 	s.mu.Unlock()
+	s.DropStreams("")
 	for _, l := range all {
 		l.leave()
 	}
@@ -367,23 +377,23 @@ func (s *Server) Close() error {
 		c.Close()
 	}
 	s.mu.Unlock()
-	if s.engine != nil {
-		_ = s.engine.Close()
+	if s.way.engine != nil {
+		_ = s.way.engine.Close()
 	}
 	s.wg.Wait()
 	s.tracker.close()
 	return nil
 }
 
-// hold registers a connection to be cut at Close; false means that the server is closed already, and that c was closed.
-func (s *Server) hold(c net.Conn) bool {
+// hold registers a connection to be cut at Close, or at LetGo if it is a peer's stream that waits; false means that the server is closed already, and that c was closed.
+func (s *Server) hold(c net.Conn, waits bool) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
 		c.Close()
 		return false
 	}
-	s.conns[c] = struct{}{}
+	s.conns[c] = waits
 	return true
 }
 

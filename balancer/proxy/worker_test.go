@@ -28,6 +28,7 @@ type fakeWorker struct {
 	theirs *net.UnixConn
 	seq    uint32
 	offers map[uint32]func(Outcome)
+	says   map[uint32][]byte
 	ended  bool
 	seen   chan struct{}
 	remote netip.AddrPort
@@ -43,7 +44,7 @@ func (b *bench) passing(id string, verdict func() Outcome, handle func(net.Conn)
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	w := &fakeWorker{b: b, id: id, handle: handle, verdict: verdict, offers: make(map[uint32]func(Outcome)), seen: make(chan struct{}, 64)}
+	w := &fakeWorker{b: b, id: id, handle: handle, verdict: verdict, offers: make(map[uint32]func(Outcome)), says: make(map[uint32][]byte), seen: make(chan struct{}, 64)}
 	w.ours, w.theirs = fileConn(b.t, fds[0]).(*net.UnixConn), fileConn(b.t, fds[1]).(*net.UnixConn)
 	b.wg.Go(w.work)
 	b.wg.Go(w.hear)
@@ -91,14 +92,19 @@ func (w *fakeWorker) Dial(ctx context.Context) (net.Conn, error) {
 }
 
 func (w *fakeWorker) Offer(_ string, fd int, remote netip.AddrPort, outcome func(Outcome)) error {
+	return w.offer(fd, Origin{Client: remote}, outcome)
+}
+
+func (w *fakeWorker) offer(fd int, from Origin, outcome func(Outcome)) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.ended {
 		return net.ErrClosed
 	}
 	w.seq++
-	w.remote = remote
+	w.remote = from.Client
 	w.offers[w.seq] = outcome
+	w.says[w.seq] = from.Say
 	if _, _, err := w.ours.WriteMsgUnix(binary.BigEndian.AppendUint32(nil, w.seq), unix.UnixRights(fd), nil); err != nil {
 		delete(w.offers, w.seq)
 		return err
@@ -143,6 +149,9 @@ func (w *fakeWorker) work() {
 		}
 		if v == Accepted {
 			c := fileConn(w.b.t, fds[0])
+			w.mu.Lock()
+			_, _ = c.Write(w.says[binary.BigEndian.Uint32(msg)])
+			w.mu.Unlock()
 			w.b.wg.Go(func() { w.serve(c) })
 		}
 		select {
@@ -156,6 +165,15 @@ func (w *fakeWorker) serve(c net.Conn) {
 	defer c.Close()
 	_ = c.SetDeadline(time.Now().Add(2 * limit))
 	w.handle(c)
+}
+
+// speaker is a fakeWorker that takes the streams of peers themselves.
+type speaker struct{ *fakeWorker }
+
+func (speaker) Speaks(string) bool { return true }
+
+func (w speaker) OfferSaying(_ string, fd int, from Origin, outcome func(Outcome)) error {
+	return w.offer(fd, from, outcome)
 }
 
 // die ends the channel; open offers are lost.

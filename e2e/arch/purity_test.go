@@ -22,7 +22,7 @@ var impureImports = confined{what: []string{"net...", "os...", "syscall", "crypt
 var pureParts = map[string][]string{
 	"net":           {"SplitHostPort", "JoinHostPort", "ParseIP", "IP"}, // they only read text
 	"net/netip":     nil,                                                // nil = all: values
-	"time":          {"Duration", "Time", "Nanosecond", "Microsecond", "Millisecond", "Second", "Minute", "Hour", "UTC", "Unix", "Date"},
+	"time":          {"Duration", "Time", "Nanosecond", "Microsecond", "Millisecond", "Second", "Minute", "Hour", "UTC", "Unix", "Date", "ParseDuration"},
 	"math/rand":     {"New", "Rand", "NewSource"},
 	"math/rand/v2":  {"New", "Rand", "NewPCG", "PCG", "NewChaCha8", "ChaCha8"},
 	"path/filepath": {"IsAbs", "Clean", "Join", "Base", "Dir", "Ext"},

@@ -1,0 +1,202 @@
+package proxy
+
+import (
+	"context"
+	"net"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// counted counts the dials, and tells of each.
+func (b *bench) counted(dials *atomic.Int64, each chan struct{}) func(context.Context, string) (net.Conn, error) {
+	return func(ctx context.Context, node string) (net.Conn, error) {
+		c, err := b.dial(ctx, node)
+		dials.Add(1)
+		select {
+		case each <- struct{}{}:
+		default:
+		}
+		return c, err
+	}
+}
+
+func (n *tnode) shelved(peer string) int {
+	w := &n.srv.way.streams
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if k := w.shelves[peer]; k != nil {
+		return len(k.ready)
+	}
+	return 0
+}
+
+// filled waits until streams to a peer wait for use.
+func (n *tnode) filled(peer string, each chan struct{}) {
+	n.b.t.Helper()
+	over := time.After(limit)
+	for n.shelved(peer) == 0 {
+		select {
+		case <-each:
+		case <-time.After(time.Millisecond): // between the dial and the shelf
+		case <-over:
+			n.b.t.Fatal("no stream waits for use")
+		}
+	}
+}
+
+func TestStreamsWaitForUse(t *testing.T) {
+	b := newBench(t)
+	var dials atomic.Int64
+	each := make(chan struct{}, 64)
+	n, m := b.node("a", Options{DialPeer: b.counted(&dials, each)}), b.node("b", Options{})
+	n.hears("b")
+	m.workers(b.listening("w1", saying("w1")))
+	for range 8 {
+		if got := ask(t, n.connect(), "x"); got != "w1:x" {
+			t.Fatalf("got %q", got)
+		}
+		n.idle()
+		n.filled("b", each)
+	}
+	if k := n.shelved("b"); k > streamsMost {
+		t.Errorf("%d streams wait", k)
+	}
+	n.srv.DropStreams("b")
+	if k := n.shelved("b"); k > 1 { // one may have been on its way
+		t.Errorf("%d streams are left", k)
+	}
+}
+
+// TestDeadStreamCostsNothing has the streams that wait for use end unseen: the peer is dialed anew, and not blamed.
+func TestDeadStreamCostsNothing(t *testing.T) {
+	b := newBench(t)
+	var dials atomic.Int64
+	each := make(chan struct{}, 64)
+	n, m := b.node("a", Options{DialPeer: b.counted(&dials, each)}), b.node("b", Options{})
+	n.hears("b")
+	m.workers(b.listening("w1", saying("w1")))
+	if got := ask(t, n.connect(), "x"); got != "w1:x" {
+		t.Fatalf("got %q", got)
+	}
+	n.filled("b", each)
+	ours, theirs := net.Pipe() // of which the kernel knows nothing
+	theirs.Close()
+	w := &n.srv.way.streams
+	w.mu.Lock()
+	k := w.shelves["b"]
+	k.ready = append(k.ready, waiting{ours, time.Now()})
+	w.mu.Unlock()
+	if got := ask(t, n.connect(), "x"); got != "w1:x" {
+		t.Fatalf("got %q", got)
+	}
+	n.idle()
+	if st := n.srv.Stats(); st.Retried != 0 || st.ForwardedOut != 2 {
+		t.Errorf("%+v", st)
+	}
+}
+
+// TestStreamThatHasEndedIsNotUsed has the kernel know.
+func TestStreamThatHasEndedIsNotUsed(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	c, err := net.Dial("tcp", ln.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	s, err := ln.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !alive(c) {
+		t.Error("a stream that is open counts as ended")
+	}
+	if _, err := s.Write([]byte("x")); err != nil { // a session ticket, say
+		t.Fatal(err)
+	}
+	s.Close()
+	if _, err := c.Read(make([]byte, 1)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Read(make([]byte, 1)); err == nil {
+		t.Fatal("no end")
+	}
+	if alive(c) {
+		t.Error("a stream that has ended counts as open")
+	}
+}
+
+// silent is a peer whose process is stopped: the kernel accepts, nobody answers.
+func (b *bench) silent(n *tnode, name string) {
+	b.t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	b.set(name, &tnode{b: b, name: name, bal: n.bal, srv: n.srv, forwards: ln, served: closedErrors()})
+	b.ends = append(b.ends, func() { ln.Close(); b.set(name, nil) })
+}
+
+// hedging is a node that knows a silent peer only, and once it has asked that one, also what then tells of.
+func (b *bench) hedging(then func(n *tnode)) *tnode {
+	var n *tnode
+	var once sync.Once
+	n = b.node("a", Options{DialPeer: func(ctx context.Context, node string) (net.Conn, error) {
+		if node == "silent" {
+			once.Do(func() { then(n) })
+		}
+		return b.dial(ctx, node)
+	}})
+	b.silent(n, "silent")
+	n.hears("silent")
+	return n
+}
+
+// TestSilentPeerIsHedged has a peer that says nothing while another one would: the client does not wait until the first is given up.
+func TestSilentPeerIsHedged(t *testing.T) {
+	b := newBench(t)
+	good := b.node("good", Options{})
+	good.workers(b.passing("w1", accepts, saying("w1")))
+	n := b.hedging(func(n *tnode) { n.hears("good") })
+	if got := ask(t, n.connect(), "x"); got != "w1:x" {
+		t.Errorf("got %q", got)
+	}
+	n.idle()
+	good.idle()
+	if st := n.srv.Stats(); st.Hedged != 1 || st.ForwardedOut != 1 {
+		t.Errorf("%+v", st)
+	}
+}
+
+// TestSilentPeerIsHedgedHere is the same with a worker of this node.
+func TestSilentPeerIsHedgedHere(t *testing.T) {
+	b := newBench(t)
+	w := b.passing("w1", accepts, saying("w1"))
+	n := b.hedging(func(n *tnode) { n.workers(w) })
+	if got := ask(t, n.connect(), "x"); got != "w1:x" {
+		t.Errorf("got %q", got)
+	}
+	n.idle()
+	if st := n.srv.Stats(); st.Hedged != 1 || st.HandedOff != 1 {
+		t.Errorf("%+v", st)
+	}
+}
+
+// TestHedgesAreBounded has so many connections asked for twice that no other may be.
+func TestHedgesAreBounded(t *testing.T) {
+	b := newBench(t)
+	n := b.node("a", Options{})
+	n.srv.stats.hedging.Store(hedgesMost)
+	first := &asking{s: n.srv}
+	if done, _ := n.srv.hedge(&conn{s: n.srv}, first); done {
+		t.Error("one more was allowed")
+	}
+	if st := n.srv.Stats(); st.Unhedged != 1 || n.srv.stats.hedging.Load() != hedgesMost {
+		t.Errorf("%+v", st)
+	}
+}
