@@ -70,6 +70,12 @@ func TestPortModeAndForwardedAddress(t *testing.T) {
 	}
 	nodes[0].Must("reload", "any")
 	nodes[0].Must("start", "-n", "web", "-i", "1", lab.App(t, "plain.js"))
+	seesForwardedClient(t, l, nodes)
+}
+
+// seesForwardedClient has a server forward a connection to the app web, which sees the client's own address.
+func seesForwardedClient(t *testing.T, l *lab.Lab, nodes []*lab.Node) {
+	t.Helper()
 	// With its one worker held, the first server forwards.
 	held, end, err := lab.Hold(l.Client(true), nodes[0].URL(3000, "/hold"))
 	if err != nil {
@@ -95,6 +101,37 @@ func TestPortModeAndForwardedAddress(t *testing.T) {
 		t.Logf("through %s to %s, seen as %s", door.Name, a.Node, a.Remote)
 		return nil
 	})
+}
+
+// Forwards in plain text between servers that have the key: the stream itself is the worker's, and the app sees the client all the same. TLS again
+// afterwards.
+func TestPlainForwards(t *testing.T) {
+	lab.NeedNode(t)
+	l := lab.New(t, 2)
+	nodes := l.Cluster()
+	nodes[0].Must("set", "forward=plain")
+	nodes[0].Must("start", "-n", "web", "-i", "1", lab.App(t, "plain.js"))
+	for _, mode := range []string{"plain", "tls"} {
+		nodes[1].Must("set", "forward="+mode)
+		lab.Eventually(t, 5*time.Second, func() error {
+			for _, n := range nodes {
+				if out := n.Must("set").Out; !strings.Contains(out, "forward="+mode) {
+					return fmt.Errorf("%s: %s", n.Name, out)
+				}
+			}
+			return nil
+		})
+		seesForwardedClient(t, l, nodes)
+		if _, err := lab.Many(l.Client(false), nodes[0].URL(3000, "/"), 200, 4); err != nil {
+			t.Errorf("%s, keep-alive: %v", mode, err)
+		}
+		by, err := lab.Many(l.Client(true), nodes[0].URL(3000, "/?ms=20"), 100, 8)
+		if err != nil || by["h2/0"] == 0 {
+			t.Errorf("%s: %v, %v, want some served by the other server", mode, by, err)
+		}
+		t.Logf("%s: %v", mode, by)
+	}
+	nodes[0].Must("reload", "web")
 }
 
 // A node that ends in order under load loses nothing on the others nor on itself, and what a worker has started ends with it, also when its node is

@@ -268,7 +268,8 @@ func TestBrokenBinariesAreRefused(t *testing.T) {
 	n.Must("upgrade", another(t, "meshnode-next")) // and a good one is taken afterwards
 }
 
-// kill -9 of the node process: nobody notices but the operator. Its workers serve on, the next node takes them over.
+// kill -9 of the node process: nobody notices but the operator, and who was being passed from one server to the other. Its workers serve on, the
+// next node takes them over.
 func TestKilledNodeProcessCostsNothing(t *testing.T) {
 	l, nodes := two(t)
 	before := pids(t, nodes[0])
@@ -296,7 +297,7 @@ func TestKilledNodeProcessCostsNothing(t *testing.T) {
 	}
 	sent := load.Sent()
 	lab.Eventually(t, 20*time.Second, func() error { return atLeast(load.Sent(), sent+300) })
-	lost(t, "kill -9 of the node process, twice", load)
+	lostAtMost(t, 2*inFlight, "kill -9 of the node process, twice", load)
 	if k := kin(nodes[0]); len(k) != 1 {
 		t.Errorf("node processes %v", k)
 	}

@@ -13,6 +13,7 @@ import (
 	"meshnode/mesh/mux"
 	"meshnode/store"
 	"meshnode/store/quorum"
+	"meshnode/store/spec"
 )
 
 // openStore opens the configuration, founding a cluster if this server may.
@@ -154,7 +155,7 @@ func (n *Node) openMesh(ctx context.Context) error {
 		GossipListener: n.mux.Listen(mux.Gossip), LoadListener: n.mux.Listen(mux.Load),
 		DialGossip: func(ctx context.Context, addr string) (net.Conn, error) { return n.mux.Dial(ctx, mux.Gossip, addr) },
 		DialLoad:   func(ctx context.Context, addr string) (net.Conn, error) { return n.mux.Dial(ctx, mux.Load, addr) },
-		OnLoad:     n.onLoad, OnLink: n.bal.SetLink,
+		OnLoad:     n.onLoad, OnLink: n.onLink,
 		OnConflict: func(existing, other mesh.Member) {
 			n.log.Error("two servers have the same name; start one of them with another -node", "node", existing.Name, "addr", existing.Addr, "peer", other.Addr)
 		}}
@@ -209,11 +210,26 @@ func (n *Node) noteMember(m mesh.Member) {
 	}
 }
 
+// onLink notes whether a peer is heard.
+func (n *Node) onLink(peer string, up bool) {
+	n.bal.SetLink(peer, up)
+	if !up {
+		n.proxy.DropStreams(peer)
+	}
+}
+
 // dialForward opens a forward stream to a node.
 func (n *Node) dialForward(ctx context.Context, node string) (net.Conn, error) {
 	m, ok := n.members()[node]
 	if !ok {
 		return nil, fmt.Errorf("%s is no member", node)
+	}
+	if n.store.State().Setting(spec.SettingForward) == spec.ForwardPlain {
+		c, err := n.mux.DialSigned(ctx, m.Addr)
+		if !errors.Is(err, mux.ErrPeerSecure) {
+			return c, err
+		}
+		n.log.Debug("a peer of an older release takes forwards over TLS only", "peer", node)
 	}
 	return n.mux.Dial(ctx, mux.Forward, m.Addr)
 }

@@ -49,6 +49,7 @@ func (b clusterBackend) Status(ctx context.Context) (api.Status, error) {
 	all := n.gather(ctx)
 	st, state := n.store.Status(), n.store.State()
 	out := api.Status{Cluster: state.ID, Quorum: st.Quorum, Index: state.Index, Members: []api.MemberStatus{}, Apps: []api.AppStatus{}, Warnings: []api.Warning{}}
+	out.Settings = settingsOf(state)
 	roles := make(map[string]string)
 	for _, s := range st.Servers {
 		roles[s.ID] = "non-voter"

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"maps"
 	"net"
 	"os"
 	"path/filepath"
@@ -127,6 +128,14 @@ func (f *fakeNode) Leave(context.Context) error {
 		f.left()
 	}
 	return f.fail
+}
+
+func (f *fakeNode) Set(_ context.Context, values map[string]string) (api.Change, error) {
+	if f.status.Settings == nil {
+		f.status.Settings = map[string]string{}
+	}
+	maps.Copy(f.status.Settings, values)
+	return f.change("", "set")
 }
 
 func (f *fakeNode) change(app string, what ...string) (api.Change, error) {

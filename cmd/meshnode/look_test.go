@@ -84,6 +84,23 @@ func TestScreens(t *testing.T) {
 	}
 }
 
+func TestSettings(t *testing.T) {
+	f := example()
+	f.status.Settings = map[string]string{"forward": "tls", "idle_timeout": "0"}
+	term := online(t, f)
+	term.expect(t, "set", exitDone, "forward=tls\nidle_timeout=0\n", "")
+	term.expect(t, "set forward=plain", exitDone, "forward=plain\nidle_timeout=0\n", "")
+	term.run(t, "status")
+	if !strings.Contains(term.out.String(), "plain text between servers") {
+		t.Errorf("status does not tell: %s", term.out)
+	}
+	for _, line := range []string{"set forward", "set colour=red", "set forward=smoke", "set forward=tls forward=plain"} {
+		if code := term.run(t, line); code == exitDone || term.out.Len() > 0 {
+			t.Errorf("%s: exit code %d, %s", line, code, term.out)
+		}
+	}
+}
+
 func TestEmptyScreens(t *testing.T) {
 	term := online(t, &fakeNode{})
 	const none = "no apps yet; start one with: meshnode start server.js\n"

@@ -9,6 +9,7 @@ import (
 
 	"meshnode/node/api"
 	"meshnode/node/config"
+	"meshnode/store/spec"
 )
 
 func statusVerb() verb {
@@ -82,6 +83,9 @@ func statusText(s api.Status) string {
 	head.row("leader", orDash(s.Leader))
 	head.row("quorum", quorum)
 	head.row("index", fmt.Sprint(s.Index))
+	if s.Settings[spec.SettingForward] == spec.ForwardPlain {
+		head.row("forward", "plain text between servers")
+	}
 	b.WriteString(head.String())
 	if len(s.Members) > 0 {
 		b.WriteString("\n" + membersTable(s.Members))

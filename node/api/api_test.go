@@ -54,6 +54,7 @@ func TestOperatorRoutes(t *testing.T) {
 		{"releases api", []Release{{Release: 3, State: ReleaseServing, Changed: []string{}}}, func() (any, error) { return client.Releases(ctx, "api") }},
 		{Change{App: "api", Release: 2}, changed, func() (any, error) { return client.Rollback(ctx, "api", 2) }},
 		{"flush api ", []OrderAnswer{{Node: "a", Error: "disk"}}, func() (any, error) { return client.Tend(ctx, Order{What: OrderFlush, App: "api"}) }},
+		{map[string]string{"forward": "plain"}, changed, func() (any, error) { return client.Set(ctx, map[string]string{"forward": "plain"}) }},
 		{"leave", nil, func() (any, error) { return nil, client.Leave(ctx) }},
 	} {
 		got, err := c.call()

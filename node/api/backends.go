@@ -22,6 +22,8 @@ type Cluster interface {
 	// Leave takes this node out of the cluster. It returns once the node is removed from the configuration and gets no new
 	// connections; draining and the end of the process follow on their own, after the answer is sent.
 	Leave(ctx context.Context) error
+	// Set changes settings of the cluster by their keys.
+	Set(ctx context.Context, values map[string]string) (Change, error)
 }
 
 // Apps carries out the operator's changes. Each returns once the change is committed; the nodes follow on their own.

@@ -64,6 +64,11 @@ func (c *Client) Progress(ctx context.Context, app string, release uint64) (Prog
 	return get[Progress](ctx, c, appPath(app)+"/progress", url.Values{"release": {strconv.FormatUint(release, 10)}})
 }
 
+// Set changes settings of the cluster by their keys.
+func (c *Client) Set(ctx context.Context, values map[string]string) (Change, error) {
+	return post[Change](ctx, c, "/v1/settings", setRequest{Values: values})
+}
+
 // Leave takes the node out of its cluster.
 func (c *Client) Leave(ctx context.Context) error {
 	return c.call(ctx, http.MethodPost, "/v1/leave", nil, nil)

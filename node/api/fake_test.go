@@ -55,6 +55,10 @@ func (f *fake) Explain(ctx context.Context, q ExplainQuery) (Explanation, error)
 
 func (f *fake) Leave(ctx context.Context) error { return f.note(ctx, "leave") }
 
+func (f *fake) Set(ctx context.Context, values map[string]string) (Change, error) {
+	return f.change(ctx, values)
+}
+
 func (f *fake) change(ctx context.Context, what any) (Change, error) {
 	return Change{App: "api", Index: 7, Release: 3}, f.note(ctx, what)
 }

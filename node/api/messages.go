@@ -11,6 +11,8 @@ type Status struct {
 	Members  []MemberStatus `json:"members"`  // sorted by node
 	Apps     []AppStatus    `json:"apps"`     // sorted by app
 	Warnings []Warning      `json:"warnings"` // what the operator should act on
+
+	Settings map[string]string `json:"settings"` // of the cluster, defaults included
 }
 
 // MemberStatus is one server as seen by the node that answers.

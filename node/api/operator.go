@@ -17,6 +17,10 @@ type upgradeRequest struct {
 	Path string `json:"path"`
 }
 
+type setRequest struct {
+	Values map[string]string `json:"values"`
+}
+
 type scaleRequest struct {
 	Workers string `json:"workers"`
 }
@@ -46,6 +50,13 @@ func (s *Server) operatorRoutes(mux *http.ServeMux, o Options) {
 	}))
 	s.handle(mux, "POST /v1/leave", func(ctx context.Context, _ call) (any, error) {
 		return nil, o.Cluster.Leave(ctx)
+	})
+	s.handle(mux, "POST /v1/settings", func(ctx context.Context, c call) (any, error) {
+		var request setRequest
+		if err := c.decode(&request, true); err != nil {
+			return nil, err
+		}
+		return o.Cluster.Set(ctx, request.Values)
 	})
 	s.handle(mux, "POST /v1/upgrade", func(ctx context.Context, c call) (any, error) {
 		var request upgradeRequest
@@ -119,6 +130,9 @@ func filled[T any](list []T) []T {
 
 func (s Status) filled() Status {
 	s.Members, s.Apps, s.Warnings = filled(s.Members), filled(s.Apps), filled(s.Warnings)
+	if s.Settings == nil {
+		s.Settings = map[string]string{}
+	}
 	for i := range s.Members {
 		if s.Members[i].Tags == nil {
 			s.Members[i].Tags = map[string]string{}

@@ -23,6 +23,7 @@ const (
 	kindLearn   byte = 4
 	kindAdvance byte = 5 // from version 2 on
 	kindRefuse  byte = 6 // from version 2 on
+	kindSet     byte = 7 // from version 3 on
 	kindState   byte = 16
 )
 
@@ -43,7 +44,12 @@ func versionOf(content any) byte {
 		if !c.App.Plain() {
 			return version
 		}
+	case *Set:
+		return version
 	case *spec.Cluster:
+		if len(c.Settings) > 0 {
+			return version
+		}
 		for _, app := range c.Apps {
 			if !app.Plain() {
 				return version
@@ -93,6 +99,8 @@ func Decode(b []byte) (Command, error) {
 		c.Advance, err = decodeBody[Advance](body)
 	case kindRefuse:
 		c.Refuse, err = decodeBody[Refuse](body)
+	case kindSet:
+		c.Set, err = decodeBody[Set](body)
 	default:
 		return Command{}, fmt.Errorf("command of kind %d: %w", kind, ErrUnsupported)
 	}

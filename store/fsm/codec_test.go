@@ -119,6 +119,18 @@ func TestPlainFrames(t *testing.T) {
 	}
 }
 
+// TestSettingsNeedTheNewestFrame has a state say which release can read it.
+func TestSettingsNeedTheNewestFrame(t *testing.T) {
+	b, err := Encode(Command{Set: &Set{Values: map[string]string{"forward": "plain"}}})
+	if err != nil || string(b[10:]) != `{"values":{"forward":"plain"}}` || b[0] != 7 || b[1] != 3 {
+		t.Errorf("%q, %v", b, err)
+	}
+	b, err = EncodeState(&spec.Cluster{Apps: map[string]spec.App{}, Settings: map[string]string{"forward": "plain"}})
+	if err != nil || b[1] != 3 {
+		t.Errorf("%q, %v", b, err)
+	}
+}
+
 func TestDecodeRefuses(t *testing.T) {
 	for name, tt := range map[string]struct {
 		b    []byte

@@ -25,6 +25,8 @@ type Command struct {
 	Advance *Advance
 	// Refuse ends a rollout by going back.
 	Refuse *Refuse
+	// Set changes settings of the cluster.
+	Set *Set
 }
 
 // Found gives the cluster its identity. Repeating it is harmless; another identity is an ErrConflict.
@@ -86,6 +88,8 @@ func (c Command) Prepare() (Command, error) {
 		err = c.Advance.validate()
 	case c.Refuse != nil:
 		err = c.Refuse.validate()
+	case c.Set != nil:
+		c.Set, err = c.Set.normal()
 	}
 	if err != nil {
 		return Command{}, fmt.Errorf("%w: %w", ErrInvalid, err)
@@ -117,6 +121,9 @@ func (c Command) content() (byte, any, error) {
 	}
 	if c.Refuse != nil {
 		kind, field, set = kindRefuse, c.Refuse, set+1
+	}
+	if c.Set != nil {
+		kind, field, set = kindSet, c.Set, set+1
 	}
 	if set != 1 {
 		return 0, nil, fmt.Errorf("%w: %d changes in one command, want exactly one", ErrInvalid, set)

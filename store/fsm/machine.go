@@ -87,6 +87,8 @@ func change(next *spec.Cluster, c Command) (*spec.App, error) {
 		return learn(next, c.Learn)
 	case c.Advance != nil:
 		return advance(next, c.Advance)
+	case c.Set != nil:
+		return nil, set(next, c.Set)
 	default:
 		return refuse(next, c.Refuse)
 	}

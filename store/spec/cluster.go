@@ -19,6 +19,8 @@ type Cluster struct {
 	Apps map[string]App `json:"apps"`
 	// History holds the former releases of every app by its name, by number, at most MaxHistory of each.
 	History map[string][]Past `json:"history,omitempty"`
+	// Settings holds the settings that are not at their default, at most MaxSettings.
+	Settings map[string]string `json:"settings,omitempty"`
 }
 
 // Hash returns the SHA-256 of the canonical JSON of the content (all but Index) in hexadecimal. Two nodes with
@@ -28,7 +30,9 @@ func (c *Cluster) Hash() string {
 		ID      string            `json:"id"`
 		Apps    map[string]App    `json:"apps"`
 		History map[string][]Past `json:"history,omitempty"`
-	}{c.ID, c.Apps, c.History}
+
+		Settings map[string]string `json:"settings,omitempty"`
+	}{c.ID, c.Apps, c.History, c.Settings}
 	if content.Apps == nil {
 		content.Apps = map[string]App{}
 	}
