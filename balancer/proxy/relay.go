@@ -4,11 +4,25 @@ import (
 	"fmt"
 	"net"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 
 	"meshnode/balancer/proxy/relay"
 )
+
+// way is how bytes cross this node.
+type way struct {
+	engine  *relay.Engine // nil if the kernel gave none
+	streams streams
+}
+
+// SetIdle sets after which time without a byte a connection that crosses this node is reset; 0 = never.
+func (s *Server) SetIdle(d time.Duration) {
+	if s.way.engine != nil {
+		s.way.engine.SetIdle(d)
+	}
+}
 
 // party is one side of a relay: a bare socket, or a connection.
 type party struct {

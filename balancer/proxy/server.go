@@ -134,12 +134,6 @@ type door struct {
 	awaited chan struct{} // one token for each connection whose header is awaited
 }
 
-// way is how bytes cross this node.
-type way struct {
-	engine  *relay.Engine // nil if the kernel gave none
-	streams streams
-}
-
 type listenerID struct{ app, key string }
 
 // New returns a Server with no listeners. Where the kernel cannot tell when a socket has ended (see track_linux.go), a connection
@@ -165,13 +159,6 @@ func New(o Options) *Server {
 	s.tracker = t
 	s.direct.Store(o.Direct)
 	return s
-}
-
-// SetIdle sets after which time without a byte a connection that crosses this node is reset; 0 = never.
-func (s *Server) SetIdle(d time.Duration) {
-	if s.way.engine != nil {
-		s.way.engine.SetIdle(d)
-	}
 }
 
 // SetWorker makes a worker known; the balancer decides from when on it is chosen.
