@@ -111,6 +111,7 @@ func TestPlainForwards(t *testing.T) {
 	nodes := l.Cluster()
 	nodes[0].Must("set", "forward=plain")
 	nodes[0].Must("start", "-n", "web", "-i", "1", lab.App(t, "plain.js"))
+	seesForwardedClient(t, l, nodes)
 	for _, mode := range []string{"plain", "tls"} {
 		nodes[1].Must("set", "forward="+mode)
 		lab.Eventually(t, 5*time.Second, func() error {
@@ -121,10 +122,6 @@ func TestPlainForwards(t *testing.T) {
 			}
 			return nil
 		})
-		seesForwardedClient(t, l, nodes)
-		if _, err := lab.Many(l.Client(false), nodes[0].URL(3000, "/"), 200, 4); err != nil {
-			t.Errorf("%s, keep-alive: %v", mode, err)
-		}
 		by, err := lab.Many(l.Client(true), nodes[0].URL(3000, "/?ms=20"), 100, 8)
 		if err != nil || by["h2/0"] == 0 {
 			t.Errorf("%s: %v, %v, want some served by the other server", mode, by, err)

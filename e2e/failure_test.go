@@ -93,7 +93,7 @@ func atLeast(have, want int) error {
 	return nil
 }
 
-// kill -9 of a node: new connections to the others never fail, status tells the truth within 6 s, and the node comes back with its data folder
+// kill -9 of a node: connections to the others never fail but those that were under way on it, status tells the truth within 6 s, and the node comes back with its data folder
 // and serves again without a command, with no worker of the old run beside the new ones.
 func TestKilledNodeCostsTheOthersNothing(t *testing.T) {
 	l, nodes := three(t)
@@ -116,11 +116,7 @@ func TestKilledNodeCostsTheOthersNothing(t *testing.T) {
 	} else {
 		t.Logf("the node that came back serves: %+v", a)
 	}
-	total, failed, _ := load.Stop()
-	t.Logf("killed node: %d of %d requests to the others failed", len(failed), total)
-	for _, f := range failed {
-		t.Error(f)
-	}
+	lostAtMost(t, inFlight, "killed node, requests to the others", load)
 }
 
 // gone reports whether a process has ended.

@@ -8,7 +8,7 @@ import (
 )
 
 // greetings bounds the streams of peers whose preamble is awaited (count); further ones wait unaccepted.
-const greetings = 1024
+const greetings = 2048
 
 // ServeForwards accepts the streams of peers until the listener or the server is closed (then ErrClosed). Each carries one connection, which
 // is served here or refused: it is never forwarded again.

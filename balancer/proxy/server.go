@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -32,8 +33,8 @@ const (
 	queuedAfter     = 50 * time.Millisecond
 )
 
-// relayLoops is the number of event loops that relay (count).
-const relayLoops = 1
+// relayLoops is the number of event loops that relay (count). One is enough for what a few cores can ask of it, and has more to do at each turn.
+func relayLoops() int { return max(1, runtime.GOMAXPROCS(0)/4) }
 
 // Outcome is what a worker made of a connection that was offered to it.
 type Outcome uint8
@@ -147,7 +148,7 @@ func New(o Options) *Server {
 	s.relays = make(chan struct{}, o.Relays)
 	s.awaited = make(chan struct{}, headersAwaited)
 	s.way.streams = streams{s: s, shelves: make(map[string]*shelf)}
-	if e, err := relay.Open(relayLoops); err != nil {
+	if e, err := relay.Open(relayLoops()); err != nil {
 		s.log.Warn("connections are copied by a pair of goroutines each, which takes more memory", "err", err)
 	} else {
 		s.way.engine = e

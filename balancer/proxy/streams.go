@@ -14,7 +14,7 @@ const (
 	// streamAge is how long a stream waits for use before it is closed.
 	streamAge = 30 * time.Second
 	// streamsMost bounds the streams that wait for use at one peer (count). Their number doubles each time that none was left.
-	streamsMost = 16
+	streamsMost = 8
 	// streamLimit is how long opening one may take.
 	streamLimit = 500 * time.Millisecond
 )
