@@ -10,8 +10,10 @@ import (
 const (
 	directPast   = 64 // readings kept of one worker (count)
 	directWeight = 16 // observations that one report counts as, at most
-	// directEvery is how often a worker reports while something changes. What is shorter comes and goes unseen between two reports.
+	// directEvery is how often a worker reports whose connections are short. What is shorter comes and goes unseen between two reports. Where
+	// connections take directSeen or more, on average, it reports each that begins or ends within that time.
 	directEvery = 50 * time.Millisecond
+	directSeen  = 5 * time.Millisecond
 )
 
 // Direct is what a worker says of the connections that it accepted by itself, from a listening socket of its own. They are no claims: nobody
@@ -67,13 +69,14 @@ func (p *Picker) SetComing(worker string, n int, now time.Time) {
 	w.direct.coming = n
 }
 
-// turnover is how many connections one after the other find place between two reports where one does at a time; 1 where that is not known.
+// turnover is how many connections that came and went unseen between two reports are as good as one that is open: the shorter they are, the more
+// find place one after the other, and the less it matters where one of them goes. It is 1 where each is seen, or that is not known.
 func (l *ledger) turnover(now time.Time) float64 {
 	service := l.service.measured(now)
-	if service == 0 {
+	if service == 0 || service >= directSeen {
 		return 1
 	}
-	return max(1, float64(directEvery)/float64(service))
+	return math.Pow(float64(directEvery)/float64(service), 1.5)
 }
 
 // Ready reports whether a worker may be chosen.

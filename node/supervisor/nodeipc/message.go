@@ -155,8 +155,8 @@ func (m inbound) query() Query {
 	return q
 }
 
-// Load is what the preload reports of its process: at once when it begins or stops to accept by itself, every 50 ms while that changes, and every
-// 100 ms in any case, as a sign of life.
+// Load is what the preload reports of its process: at once when it begins or stops to accept by itself, every 50 ms while what it has changes (5 ms where
+// connections take as long or longer), and every 100 ms in any case, as a sign of life.
 type Load struct {
 	Open   int               `json:"open"`   // Open connections that it accepted from listening sockets of its own (count).
 	Taken  map[string]uint64 `json:"taken"`  // Taken is how many it ever accepted from each, by key (count).

@@ -12,10 +12,11 @@ delete process.env.MESHNODE_CHANNEL; // who is started by this process has no su
 const ours = { cmd: 'NODE_MESHNODE' };
 const ignore = () => {};
 const { writeSync } = require('fs');
-const { setInterval, clearInterval } = globalThis; // an app's tests may put other clocks in their place
+const { setInterval, setTimeout, clearInterval } = globalThis; // an app's tests may put other clocks in their place
 
 // Reporter tells meshnode how this process is: at once where it matters, else as often as below, and by that it gives a sign of life.
 const often = 50; // ms between two reports while something changes
+const soonest = 5; // ms, the same, where connections take as long, or it is not known yet whether they do
 const rarely = 2; // of these, while nothing does
 const utilisation = () => {
   try {
@@ -67,6 +68,9 @@ const accepts = {
   due: true,
   shut: false,
   epoch: 0, // of meshnode's lives
+  told: ignore, // reports
+  telling: false,
+  last: 0, // when
   passed: null, // the handle that is passed at this moment
 
   figures() {
@@ -94,10 +98,25 @@ const accepts = {
         accepts.taken[key]++;
         accepts.all++;
         if (accepts.due) accepts.time(client);
+        if (accepts.timed === 0 || accepts.spent >= soonest * accepts.timed) {
+          accepts.soon();
+          whenClosed(client, () => accepts.soon());
+        }
       }
       return onconnection.apply(this, arguments);
     };
     if (this.shut) this.stop(socket);
+  },
+
+  // soon has all reported in a moment: one connection more or less makes a difference here.
+  soon() {
+    if (this.telling) return;
+    this.telling = true;
+    setTimeout(() => {
+      this.telling = false;
+      this.last = Date.now();
+      this.told();
+    }, Math.min(Math.max(this.last + soonest - Date.now(), 1), soonest)).unref();
   },
 
   time(client) {
@@ -210,6 +229,7 @@ if (MESHNODE_WORKER && MESHNODE_CHANNEL && process.channel) {
   const original = process.send;
   const send = (message, done = ignore) => original.call(process, message, undefined, undefined, done);
   const reporter = new Reporter(send);
+  accepts.told = () => reporter.tell();
   process.prependListener('internalMessage', (message, handle) => {
     if (hear(message, handle, send)) {
       if (message.act === 'drain' || message.act === 'shut') {
