@@ -33,6 +33,50 @@ type feeds struct {
 	facts *facts
 	meter *meter
 	log   hclog.Logger
+	beat  beat
+}
+
+// beat tells all open streams of the moments at which a record is due. They are the same for all, so that a process with many peers is woken
+// twenty times a second and not twenty times for each. It rests while there is no stream.
+type beat struct {
+	mu    sync.Mutex
+	users int
+	next  chan struct{} // closed at the next moment
+	timer *time.Timer
+}
+
+func (b *beat) join() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.users++; b.users == 1 {
+		b.next = make(chan struct{})
+		b.timer = time.AfterFunc(reportInterval, b.strike)
+	}
+}
+
+func (b *beat) leave() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.users--; b.users == 0 {
+		b.timer.Stop()
+	}
+}
+
+func (b *beat) strike() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.users > 0 {
+		close(b.next)
+		b.next = make(chan struct{})
+		b.timer.Reset(reportInterval)
+	}
+}
+
+// due is the channel that is closed at the next moment; only for those who have joined.
+func (b *beat) due() <-chan struct{} {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.next
 }
 
 // serveFeeds serves until ctx ends; then it closes the listener and every stream and waits for their goroutines.
@@ -60,10 +104,11 @@ func serveFeeds(ctx context.Context, l net.Listener, f *feeds) {
 // push writes the hello and then the latest record again and again, until the peer is gone.
 func (f *feeds) push(ctx context.Context, c net.Conn) {
 	defer func() { _ = c.Close() }()
-	ticker := time.NewTicker(reportInterval)
-	defer ticker.Stop()
+	f.beat.join()
+	defer f.beat.leave()
 	frame := appendHello(nil, originOf(f.facts.self))
 	for {
+		due := f.beat.due() // before the write: what that takes does not add up
 		if err := c.SetWriteDeadline(time.Now().Add(feedWriteLimit)); err != nil {
 			return
 		}
@@ -73,7 +118,7 @@ func (f *feeds) push(ctx context.Context, c net.Conn) {
 		}
 		frame = *f.facts.frame.Load()
 		select {
-		case <-ticker.C:
+		case <-due:
 		case <-ctx.Done():
 			return
 		}

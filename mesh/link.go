@@ -5,6 +5,7 @@ import (
 	"context"
 	"math/rand/v2"
 	"net"
+	"sync"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -71,60 +72,81 @@ func (l *link) once(ctx context.Context) bool {
 	return l.follow(ctx, c)
 }
 
-// frame is one record as the reader saw it, or the error that ended the stream.
-type frame struct {
-	load Load
-	from int64
-	at   time.Time
-	err  error
-}
-
 // follow passes records to the keeper until the stream ends, falls silent for too long, or ctx ends. It closes c and waits for its reader.
 func (l *link) follow(parent context.Context, c net.Conn) (alive bool) {
 	ctx, cancel := context.WithCancel(parent)
-	frames := make(chan frame)
+	p := &pulse{link: l, done: ctx.Done(), silence: time.NewTimer(firstRecord)}
+	defer p.silence.Stop()
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		l.read(ctx, c, frames)
+		err := p.read(c)
+		l.log.Debug("a load stream ended", "peer", l.peer, "err", err)
 	}()
-	up := false
 	defer func() {
 		cancel()
 		_ = c.Close()
 		<-ended
-		if up {
+		if alive = p.alive; p.up {
 			l.tell(linkEvent{link: l}, parent.Done())
 		}
 	}()
-	silence := time.NewTimer(firstRecord)
-	defer silence.Stop()
-	var last uint32
 	for {
 		select {
-		case f := <-frames:
-			if f.err != nil {
-				l.log.Debug("a load stream ended", "peer", l.peer, "err", f.err)
-				return alive
-			}
-			silence.Reset(linkDead)
-			// The same record again is a heartbeat only.
-			if !up || f.load.Seq != last {
-				l.tell(linkEvent{link: l, up: true, load: &f.load, from: f.from, at: f.at}, ctx.Done())
-			}
-			alive, up, last = true, true, f.load.Seq
-		case <-silence.C:
-			if !up {
+		case <-ended:
+			return alive
+		case <-p.silence.C:
+			if p.silent() {
 				l.log.Debug("a load stream is silent", "peer", l.peer)
 				return alive
 			}
-			up = false
-			l.tell(linkEvent{link: l}, ctx.Done())
-			silence.Reset(linkAbandoned - linkDead)
 		case <-ctx.Done():
 			return alive
 		}
 	}
+}
+
+// pulse is the state of one stream. Records go to the keeper from the goroutine that reads them: there are twenty a second from each peer, and
+// to wake another goroutine for each would cost more than all else that is done with it.
+type pulse struct {
+	link    *link
+	done    <-chan struct{}
+	silence *time.Timer // fires when the stream has been silent for too long
+
+	mu    sync.Mutex // held while the keeper is told, so that it hears of ups and downs in their order
+	alive bool       // a record has come
+	up    bool
+	last  uint32 // the number of the last record
+	at    time.Time
+}
+
+// record takes in one record. The same record again is a heartbeat only.
+func (p *pulse) record(l Load, from int64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.at = time.Now()
+	p.silence.Reset(linkDead)
+	news := !p.up || l.Seq != p.last
+	p.alive, p.up, p.last = true, true, l.Seq
+	if news {
+		p.link.tell(linkEvent{link: p.link, up: true, load: &l, from: from, at: p.at}, p.done)
+	}
+}
+
+// silent is called when the timer has fired, and reports whether the stream is to be given up.
+func (p *pulse) silent() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.alive && time.Since(p.at) < linkDead {
+		return false // a record came in between, and has set the timer anew
+	}
+	if !p.up {
+		return true
+	}
+	p.up = false
+	p.link.tell(linkEvent{link: p.link}, p.done)
+	p.silence.Reset(linkAbandoned - linkDead)
+	return false
 }
 
 // tell hands an event to the keeper, unless done ends first: the keeper has then dropped the link.
@@ -135,28 +157,23 @@ func (l *link) tell(e linkEvent, done <-chan struct{}) {
 	}
 }
 
-// read turns the stream into frames until it ends; the last frame holds the error.
-func (l *link) read(ctx context.Context, c net.Conn, out chan<- frame) {
+// read takes in records until the stream ends, and returns why it did.
+func (p *pulse) read(c net.Conn) error {
 	r := bufio.NewReader(c)
 	buf := make([]byte, maxLoadBytes)
-	from, err := readHello(r, buf, l.peer)
-	for err == nil {
-		var payload []byte
-		if payload, err = readFrame(r, buf); err != nil {
-			break
-		}
-		f := frame{from: from, at: time.Now()}
-		if f.load, err = DecodeLoad(payload); err != nil {
-			break
-		}
-		select {
-		case out <- f:
-		case <-ctx.Done():
-			return
-		}
+	from, err := readHello(r, buf, p.link.peer)
+	if err != nil {
+		return err
 	}
-	select {
-	case out <- frame{err: err}:
-	case <-ctx.Done():
+	for {
+		payload, err := readFrame(r, buf)
+		if err != nil {
+			return err
+		}
+		l, err := DecodeLoad(payload)
+		if err != nil {
+			return err
+		}
+		p.record(l, from)
 	}
 }
