@@ -5,7 +5,7 @@ TIMEOUT  ?= 30m
 FUZZTIME ?= 30s
 BIN      := bin/meshnode
 
-.PHONY: build test test-programs test-faults check demo sim bench bench-proxies bench-restarts bench-logs fuzz clean
+.PHONY: build test test-programs test-faults cluster50 check demo sim bench bench-proxies bench-restarts bench-logs fuzz clean
 
 build: ## one static binary, bin/meshnode
 	CGO_ENABLED=0 $(GO) build -trimpath -o $(BIN) ./cmd/meshnode
@@ -52,6 +52,9 @@ test-programs: ## gunicorn, uvicorn, puma and PHP under meshnode; those that are
 
 test-faults: ## servers restarted, stopped and killed, bad and cut links, under load and for longer than in make test: 5 minutes
 	MESHNODE_E2E_FAULTS=1 $(GO) test -count=1 -timeout=$(TIMEOUT) -v -run '^(TestBadLinks|TestServersRestartedInTurn|TestStoppedAndKilledServer)$$' ./e2e
+
+cluster50: ## fifty servers on this machine, and twenty: bandwidth, processor time, memory, times; 3 minutes, as root, into e2e/CLUSTER50.md
+	MESHNODE_E2E_CLUSTER=50,20 MESHNODE_E2E_CLUSTER_FILE=CLUSTER50.md $(GO) test -count=1 -timeout=$(TIMEOUT) -v -run '^TestLargeClusters$$' ./e2e
 
 check: ## formatting and vet only
 	@unformatted="$$(gofmt -l cmd node mesh balancer store e2e)"; if [ -n "$$unformatted" ]; then \

@@ -33,7 +33,14 @@ func listen() (net.Listener, error) {
 }
 
 func answer(w http.ResponseWriter, r *http.Request) {
-	ms, _ := strconv.Atoi(r.URL.Query().Get("ms"))
+	q := r.URL.Query()
+	if q.Has("n") { // a request of the counted load
+		us, _ := strconv.Atoi(q.Get("us"))
+		time.Sleep(time.Duration(us) * time.Microsecond)
+		_, _ = fmt.Fprintf(w, "answer %s from %d\n", q.Get("n"), os.Getpid())
+		return
+	}
+	ms, _ := strconv.Atoi(q.Get("ms"))
 	time.Sleep(time.Duration(ms) * time.Millisecond)
 	host, _, _ := net.SplitHostPort(r.RemoteAddr)
 	_ = json.NewEncoder(w).Encode(map[string]any{"node": os.Getenv("MESHNODE_NODE"), "worker": os.Getenv("NODE_APP_INSTANCE"), "pid": os.Getpid(), "remote": host})
