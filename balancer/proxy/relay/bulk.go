@@ -7,7 +7,7 @@ import (
 )
 
 const (
-	// bulkAfter is how many full buffers in a row make a flow bulk, thin the number of bytes at once below which it is not any more.
+	// bulkAfter is how many full reads in a row make a flow bulk, thin the number of bytes at once below which it is not any more.
 	bulkAfter = 1
 	thin      = 16 << 10
 	pipeBytes = 256 << 10

@@ -5,7 +5,7 @@
 // without a goroutine, a stack or a buffer for any of them. An idle pair costs its two descriptors and some hundred bytes.
 //
 // A direction reads into its loop's one buffer and writes at once. What the other side does not take stays in that buffer, which then
-// belongs to the direction, and nothing more is read from its source: at most one buffer waits in each direction. A flow that fills whole buffers is bulk, and moves inside
+// belongs to the direction, and nothing more is read from its source: at most one buffer waits in each direction. A flow that fills what is read at once is bulk, and moves inside
 // the kernel through a pipe, which it holds only while bulk flows. A side may have a Layer (such as TLS), which turns bytes and
 // does no input or output; its bytes cannot be moved inside the kernel.
 //

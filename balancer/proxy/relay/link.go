@@ -187,7 +187,7 @@ func again(dst *side, err error) error {
 // copy reads once and writes at once.
 func (k *link) copy(l *loop, f *flow, src, dst *side) error {
 	at := &l.mem.plain // where the bytes are that are written
-	buf := l.mem.plain
+	buf := l.mem.plain[:firstRead]
 	if src.Layer != nil || dst.Layer != nil {
 		buf = l.mem.wire[:layeredSize]
 		if at = &l.mem.wire; src.Layer != nil {

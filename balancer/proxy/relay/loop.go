@@ -14,6 +14,8 @@ import (
 const (
 	// bufferSize is what one read takes at most, and so what may wait in one direction of a pair (bytes).
 	bufferSize = 64 << 10
+	// firstRead is what is read at once of a flow that is not bulk (bytes).
+	firstRead = 16 << 10
 	// layeredSize is the same with a layer on either side, for what it adds must find room as well.
 	layeredSize = 40 << 10
 	// buffersKept is how many buffers that nobody needs are kept for the next slow reader (count).
