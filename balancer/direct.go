@@ -14,6 +14,7 @@ const (
 	// connections take directSeen or more, on average, it reports each that begins or ends within that time.
 	directEvery = 50 * time.Millisecond
 	directSeen  = 5 * time.Millisecond
+	directFew   = 8 // of them, in directEvery (count)
 )
 
 // Direct is what a worker says of the connections that it accepted by itself, from a listening socket of its own. They are no claims: nobody
@@ -64,7 +65,11 @@ func (p *Picker) SetComing(worker string, n int, now time.Time) {
 	if w == nil {
 		return
 	}
-	n = int(math.Round(float64(n) / p.ledger.turnover(now)))
+	turnover := p.ledger.turnover(now)
+	if service := p.ledger.service.measured(now); n > directFew && service > 0 { // so many are not all seen
+		turnover = max(turnover, float64(directEvery)/float64(service))
+	}
+	n = int(math.Round(float64(n) / turnover))
 	p.ledger.direct.coming += n - w.direct.coming
 	w.direct.coming = n
 }

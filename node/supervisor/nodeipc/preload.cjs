@@ -16,7 +16,8 @@ const { setInterval, setTimeout, clearInterval } = globalThis; // an app's tests
 
 // Reporter tells meshnode how this process is: at once where it matters, else as often as below, and by that it gives a sign of life.
 const often = 50; // ms between two reports while something changes
-const soonest = 5; // ms, the same, where connections take as long, or it is not known yet whether they do
+const soonest = 5; // ms, the same, where connections take as long, or it is not known yet whether they do,
+const few = 8; // and are no more than these in the longer period: one makes no difference among many
 const rarely = 2; // of these, while nothing does
 const utilisation = () => {
   try {
@@ -37,6 +38,7 @@ class Reporter {
 
   look() {
     accepts.due = true;
+    accepts.few = few;
     if (this.sending) return; // meshnode does not read; it does not matter what it misses
     const now = accepts.figures();
     const changed = now.open + ' ' + now.all;
@@ -69,6 +71,7 @@ const accepts = {
   shut: false,
   epoch: 0, // of meshnode's lives
   told: ignore, // reports
+  few,
   telling: false,
   last: 0, // when
   passed: null, // the handle that is passed at this moment
@@ -98,7 +101,8 @@ const accepts = {
         accepts.taken[key]++;
         accepts.all++;
         if (accepts.due) accepts.time(client);
-        if (accepts.timed === 0 || accepts.spent >= soonest * accepts.timed) {
+        if (accepts.few > 0 && (accepts.timed === 0 || accepts.spent >= soonest * accepts.timed)) {
+          accepts.few--;
           accepts.soon();
           whenClosed(client, () => accepts.soon());
         }
