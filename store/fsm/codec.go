@@ -46,6 +46,10 @@ func versionOf(content any) byte {
 		}
 	case *Set:
 		return version
+	case *Learn:
+		if len(spec.Streams(c.Listen)) < len(c.Listen) {
+			return version
+		}
 	case *spec.Cluster:
 		if len(c.Settings) > 0 {
 			return version

@@ -97,6 +97,7 @@ func TestPlainFrames(t *testing.T) {
 	for _, change := range []func(a *spec.App){
 		func(a *spec.App) { a.Balance.MaxConnections = 4 }, func(a *spec.App) { a.Clients.PerClient = 4 },
 		func(a *spec.App) { a.Process.SendProxy = spec.SendProxyV2 }, func(a *spec.App) { a.Health.TCP = true },
+		func(a *spec.App) { a.Listen = []string{":53", ":53/udp"} },
 	} {
 		c := putOf("web", 0)
 		change(&c.Put.App)
@@ -128,6 +129,16 @@ func TestSettingsNeedTheNewestFrame(t *testing.T) {
 	b, err = EncodeState(&spec.Cluster{Apps: map[string]spec.App{}, Settings: map[string]string{"forward": "plain"}})
 	if err != nil || b[1] != 3 {
 		t.Errorf("%q, %v", b, err)
+	}
+}
+
+// TestLearnedFrames is the same for what workers ask for.
+func TestLearnedFrames(t *testing.T) {
+	for addr, want := range map[string]byte{":53": plainVersion, ":53/udp": version} {
+		b, err := Encode(Command{Learn: &Learn{App: "web", Listen: []string{addr}}})
+		if err != nil || b[1] != want {
+			t.Errorf("%s: version %d, %v, want %d", addr, b[1], err, want)
+		}
 	}
 }
 

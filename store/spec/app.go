@@ -71,7 +71,7 @@ type App struct {
 	Workers int `json:"workers"`
 	// Mode is how connections reach a worker.
 	Mode Mode `json:"mode"`
-	// Listen holds the client addresses, "host:port" or ":port".
+	// Listen holds the client addresses, "host:port" or ":port"; with "/udp" behind it, for datagrams.
 	Listen []string `json:"listen,omitempty"`
 	// WaitReady makes a worker count as ready only after it said so itself.
 	WaitReady bool `json:"wait_ready,omitempty"`
@@ -172,7 +172,7 @@ func (a App) process() []byte {
 
 // Plain reports whether a has none of the fields that came with version 3 of the frames in which it is stored.
 func (a App) Plain() bool {
-	return a.Balance == Balance{} && a.Clients.IsZero() && a.Process.SendProxy == "" && !a.Health.TCP
+	return !hasDatagrams(a.Listen) && !hasDatagrams(a.Learned) && a.Balance == Balance{} && a.Clients.IsZero() && a.Process.SendProxy == "" && !a.Health.TCP
 }
 
 func orDefault[T comparable](v, def T) T {

@@ -41,6 +41,9 @@ func TestValidateAccepts(t *testing.T) {
 			a.Listen = []string{":80", ":81"}
 			a.Clients = Clients{Connections: 1, PerClient: 1, ProxyProtocol: []string{":81"}, TrustedProxies: []string{"10.0.0.1", "fd00::/8"}}
 		},
+		"datagrams": func(a *App) {
+			a.Listen, a.Learned = []string{":53", ":53/udp", "[::1]:53/udp"}, []string{"0.0.0.0:3002/udp"}
+		},
 		"upper case":    func(a *App) { a.Name = "Web_1.2-x" },
 		"longest name":  func(a *App) { a.Name = strings.Repeat("a", 63) },
 		"all as a part": func(a *App) { a.Name = "all-of-it" },
@@ -90,6 +93,12 @@ func TestValidateRefuses(t *testing.T) {
 		{"listen: ", func(a *App) { a.Listen = []string{"a b:80"} }},
 		{"listen: ", func(a *App) { a.Listen = []string{":80", ":80"} }},
 		{"listen: ", func(a *App) { a.Listen = make([]string, MaxListen+1) }},
+		{"listen: ", func(a *App) { a.Listen = []string{":0/udp"} }},
+		{"listen: ", func(a *App) { a.Listen = []string{":53/tcp"} }},
+		{"listen: ", func(a *App) { a.Listen, a.Mode = []string{":53/udp"}, ModeSocket }},
+		{"clients.proxy_protocol: ", func(a *App) {
+			a.Listen, a.Clients.ProxyProtocol = []string{":53/udp"}, []string{":53/udp"}
+		}},
 		{"learned: ", func(a *App) { a.Learned = []string{"x"} }},
 		{"timeouts.listen_seconds: ", func(a *App) { a.Timeouts.Listen = -1 }},
 		{"timeouts.drain_seconds: ", func(a *App) { a.Timeouts.Drain = MaxTimeout + 1 }},

@@ -68,7 +68,9 @@ func (c Clients) validate(listen []string) error {
 		return errors.Join(append(problems, err)...)
 	}
 	for _, addr := range c.ProxyProtocol {
-		if addr != AllAddresses && !slices.Contains(listen, addr) {
+		if _, udp := Datagrams(addr); udp {
+			problems = append(problems, fmt.Errorf("clients.proxy_protocol: %q takes datagrams, which have no header", clip(addr)))
+		} else if addr != AllAddresses && !slices.Contains(listen, addr) {
 			problems = append(problems, fmt.Errorf("clients.proxy_protocol: %q is not among the addresses of listen", clip(addr)))
 		}
 	}

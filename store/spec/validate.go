@@ -42,6 +42,9 @@ func (a App) Validate() error {
 		a.Care.validate(),
 		a.Clients.validate(a.Listen),
 	}
+	if a.Mode == ModeSocket && hasDatagrams(a.Listen) {
+		problems = append(problems, errors.New("listen: a worker in mode socket inherits no socket for datagrams; use mode port"))
+	}
 	if a.Mode == ModeCluster && a.Process.SendProxy != "" {
 		problems = append(problems, errors.New("process.send_proxy: a Node.js worker sees its clients' addresses by itself"))
 	}
@@ -72,8 +75,9 @@ func ValidateName(name string) error {
 }
 
 // ValidateListen reports why addr cannot be a client address; nil when it can. The forms are "host:port", ":port" and
-// "[v6]:port" with a numeric port from 1 to 65535.
+// "[v6]:port" with a numeric port from 1 to 65535, and each of them with "/udp" behind it for datagrams.
 func ValidateListen(addr string) error {
+	addr, _ = Datagrams(addr)
 	host, port, err := net.SplitHostPort(addr)
 	if err != nil {
 		return fmt.Errorf("%q: want host:port or :port", clip(addr))
