@@ -37,7 +37,7 @@ type health struct {
 
 // checked reports whether the worker is asked. A Node.js worker that only had to accept is watched by its pulse.
 func (p *process) checked() bool {
-	return p.spec.Health.Path != "" || p.spec.Health.TCP && p.Channel == nil && p.Addr != ""
+	return p.spec.Health.Path != "" || p.spec.Health.TCP && p.Channel == nil && p.Addr != "" && !p.spec.Datagrams
 }
 
 // illness is why the worker is not well, empty if it is.

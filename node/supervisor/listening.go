@@ -95,6 +95,24 @@ func listeners(path string, want map[string]bool) ([]netip.AddrPort, error) {
 	return out, nil
 }
 
+// takesDatagrams reports whether a socket for datagrams is bound to the port, on whichever address.
+func takesDatagrams(port uint16) bool {
+	for _, table := range []string{"/proc/net/udp", "/proc/net/udp6"} {
+		raw, err := os.ReadFile(table)
+		if err != nil {
+			continue // without IPv6 there is no second one
+		}
+		for s := bufio.NewScanner(bytes.NewReader(raw)); s.Scan(); {
+			if f := strings.Fields(s.Text()); len(f) > 1 {
+				if a, ok := kernelAddr(f[1]); ok && a.Port() == port {
+					return true
+				}
+			}
+		}
+	}
+	return false
+}
+
 // kernelAddr reads an address as the kernel prints it: 32-bit words in the machine's order, here little-endian, then the port.
 func kernelAddr(text string) (netip.AddrPort, bool) {
 	host, port, _ := strings.Cut(text, ":")

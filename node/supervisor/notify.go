@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"strconv"
 	"strings"
 	"time"
 
@@ -163,10 +164,42 @@ func listenLoopback() (string, *os.File, error) {
 func freeLoopback() (string, error) {
 	var lc net.ListenConfig
 	lc.SetMultipathTCP(false)
-	l, err := lc.Listen(context.Background(), "tcp4", "127.0.0.1:0")
-	if err != nil {
-		return "", fmt.Errorf("find a private port for the worker: %w", err)
+	for tries := 0; ; tries++ {
+		l, err := lc.Listen(context.Background(), "tcp4", "127.0.0.1:0")
+		if err != nil {
+			return "", fmt.Errorf("find a private port for the worker: %w", err)
+		}
+		addr := l.Addr().String()
+		u, err := lc.ListenPacket(context.Background(), "udp4", addr) // the worker may take datagrams as well
+		l.Close()
+		if err == nil {
+			u.Close()
+			return addr, nil
+		}
+		if tries == portTries {
+			return "", fmt.Errorf("find a private port for the worker: %w", err)
+		}
 	}
-	defer l.Close()
-	return l.Addr().String(), nil
+}
+
+// portTries is how often a port is looked for that is free for datagrams too (count).
+const portTries = 20
+
+// probeDatagrams calls ready once somebody has the port of addr for datagrams. It only looks: to try the port could take it from the worker.
+func probeDatagrams(addr string, done <-chan struct{}, ready func()) {
+	_, text, _ := net.SplitHostPort(addr)
+	port, err := strconv.ParseUint(text, 10, 16)
+	t := time.NewTicker(probeEvery)
+	defer t.Stop()
+	for err == nil {
+		if takesDatagrams(uint16(port)) {
+			ready()
+			return
+		}
+		select {
+		case <-t.C:
+		case <-done:
+			return
+		}
+	}
 }

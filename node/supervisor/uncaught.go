@@ -26,6 +26,7 @@ type Uncaught struct {
 
 // Guess is what is supposed, or not known, of a Node worker's ports.
 type Guess struct {
+	Datagrams bool      // Datagrams is set in mode port where only datagrams reach the worker: it need not listen for connections.
 	Undecided bool      // Undecided is set in mode cluster while nobody knows whether the worker listens: living for quietAfter is ready enough.
 	Clients   []string  // Clients are the app's client addresses, given and learned, in mode cluster: they are open here.
 	Uncaught  *Uncaught // Uncaught is set by the supervisor where it starts the worker in mode port though mode cluster is asked for.

@@ -30,6 +30,8 @@ func (p *process) watch(s *slot) {
 	case p.record().Up: // it said so to a former run of the node, and will not again
 		side.Go(p.setReady)
 	case p.spec.WaitReady:
+	case p.Channel == nil && p.Addr != "" && p.spec.Datagrams:
+		side.Go(func() { probeDatagrams(p.Addr, dead, p.setReady) })
 	case p.Channel == nil && p.Addr != "":
 		side.Go(func() { probe(p.Addr, p.socket, dead, p.setReady) })
 	case p.Channel == nil:
