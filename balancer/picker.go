@@ -281,6 +281,13 @@ func (p *Picker) Open(worker string) int {
 	return 0
 }
 
+// Elsewhere reports whether a peer that is heard has a ready worker.
+func (p *Picker) Elsewhere() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.peers.near)+len(p.peers.far) > 0
+}
+
 // Changed returns a channel that is closed at the next change that may make a difference to a waiting caller: a worker became
 // ready, took a connection or finished one, or a peer became ready or was heard again. An ejection that ends makes no change: look again
 // now and then.

@@ -96,14 +96,16 @@ func workerSpec(app spec.App) supervisor.Spec {
 	// A Node app that never listened may be one that serves nobody, such as a consumer of a queue.
 	s.Undecided = app.Mode == spec.ModeAuto && mode == supervisor.ModeCluster && len(app.Listen)+len(app.Learned) == 0
 	if mode == supervisor.ModeCluster {
-		s.Clients = slices.Concat(app.Listen, app.Learned)
+		s.Clients = spec.Streams(slices.Concat(app.Listen, app.Learned))
 	}
 	for k, v := range app.Env {
 		s.Env = append(s.Env, k+"="+v)
 	}
 	slices.Sort(s.Env)
-	if mode == supervisor.ModeCluster && len(app.Listen) > 0 {
-		if _, port, err := net.SplitHostPort(app.Listen[0]); err == nil {
+	streams := spec.Streams(app.Listen)
+	s.Datagrams = mode != supervisor.ModeCluster && len(app.Listen) > 0 && len(streams) == 0
+	if mode == supervisor.ModeCluster && len(streams) > 0 {
+		if _, port, err := net.SplitHostPort(streams[0]); err == nil {
 			s.Port, _ = strconv.Atoi(port)
 		}
 	}

@@ -55,7 +55,9 @@ func (n *Node) syncListeners(c *spec.Cluster) {
 		if app.Stopped {
 			continue
 		}
-		for _, addr := range slices.Concat(app.Listen, app.Learned, stableListen(c, app)) {
+		all := slices.Concat(app.Listen, app.Learned, stableListen(c, app))
+		n.syncDatagrams(app, all)
+		for _, addr := range all {
 			key, host, port, ok := keyOf(addr)
 			if !ok {
 				continue

@@ -125,6 +125,7 @@ func (n *Node) localListeners() []api.Listener {
 	for _, l := range n.proxy.Listeners() {
 		out = append(out, api.Listener{App: l.App, Node: n.s.Node, Addr: l.Addr.String(), State: api.ListenerOpen, Learned: learned(l.App, l.Key)})
 	}
+	out = append(out, n.datagramListeners()...)
 	for k, err := range n.routes.faults() {
 		out = append(out, api.Listener{App: k.app, Node: n.s.Node, Addr: addrOfKey(k.key), State: api.ListenerFailed, Error: why(err), Learned: learned(k.app, k.key)})
 	}

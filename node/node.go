@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"os"
 	"sync"
 	"sync/atomic"
@@ -15,6 +16,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"meshnode/balancer"
+	"meshnode/balancer/datagram"
 	"meshnode/balancer/proxy"
 	"meshnode/mesh"
 	"meshnode/mesh/mux"
@@ -38,21 +40,27 @@ type RunOptions struct {
 
 // Node is one server of the cluster while it runs.
 type Node struct {
-	s      config.Settings
-	o      RunOptions
-	log    hclog.Logger
-	tele   *telemetry.Metrics
-	dir    *folder
-	who    self
-	mux    *mux.Mux
-	mesh   *mesh.Mesh
-	store  *store.Store
-	bal    *balancer.Balancer
-	proxy  *proxy.Server
+	s     config.Settings
+	o     RunOptions
+	log   hclog.Logger
+	tele  *telemetry.Metrics
+	dir   *folder
+	who   self
+	mux   *mux.Mux
+	mesh  *mesh.Mesh
+	store *store.Store
+	dataPath
 	sup    *supervisor.Supervisor
 	routes *routes
 	life   lifecycle
 	view   view
+}
+
+// dataPath is where clients' connections and datagrams go, and how.
+type dataPath struct {
+	bal       *balancer.Balancer
+	proxy     *proxy.Server
+	datagrams *datagram.Server
 }
 
 // self is who this server is to the others.
@@ -270,6 +278,9 @@ func (n *Node) openData(context.Context) error {
 	n.proxy = proxy.New(proxy.Options{Balancer: n.bal, DialPeer: n.dialForward, PeerPort: n.mux.Addr().Port(), Keep: n.view.kept[0],
 		Direct: n.s.Direct, Logger: n.log})
 	n.closeLater(partData, n.proxy.Close)
+	n.datagrams = datagram.New(datagram.Options{Picker: n.bal.Picker, DialPeer: n.dialDatagrams, Logger: n.log,
+		Worker: func(worker, key string) (netip.AddrPort, bool) { return n.routes.datagramsAt(worker, key) }})
+	n.closeLater("datagrams", n.datagrams.Close)
 	n.view.reports = make(chan struct{}, 1)
 	n.routes = newRoutes(n, n.view.kept[1])
 	if len(kept) == 0 { // nobody waits there

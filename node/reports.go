@@ -49,7 +49,7 @@ func (n *Node) report() (accepted float64) {
 	st := n.proxy.Stats()
 	l := mesh.Load{AppliedIndex: n.store.State().Index, ForwardedIn: st.ForwardedIn, ForwardedOut: st.ForwardedOut,
 		Connections: uint32(st.Open) + uint32(n.bal.Direct()), Busy: float32(n.view.sampler.Busy()), Draining: n.view.draining.Load()}
-	for name := range n.store.State().Apps {
+	for _, name := range n.loadNames() {
 		p := n.bal.Lookup(name)
 		if p == nil {
 			continue
@@ -68,7 +68,7 @@ func (n *Node) onLoad(peer string, l mesh.Load, at time.Time) {
 	for _, a := range l.Apps {
 		named[a.App] = a
 	}
-	for name := range n.store.State().Apps {
+	for _, name := range n.loadNames() {
 		var r balancer.Report
 		if a, ok := named[name]; ok && !l.Draining {
 			r = balancer.Report{Ready: int(a.Ready), Outstanding: int(a.Outstanding), Long: int(a.Long), Service: a.Service}

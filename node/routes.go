@@ -17,6 +17,7 @@ import (
 	"meshnode/balancer/proxy"
 	"meshnode/node/supervisor"
 	"meshnode/node/supervisor/nodeipc"
+	"meshnode/store/spec"
 )
 
 // window is how many connections may be offered to a worker that it has not yet taken (count). A hand-off cannot be revoked, so this is
@@ -32,6 +33,7 @@ type routes struct {
 	ready map[string]map[string]bool    // by app and worker ID: whether it takes sockets
 	held  map[listenKey]map[string]bool // worker IDs that listen on it
 	data  map[listenKey]json.RawMessage // the first worker's opaque data, echoed to all
+	takes map[string]supervisor.Worker  // by ID: those that were ready once and live
 	fault map[listenKey]error           // listeners that could not be opened
 }
 
@@ -39,7 +41,7 @@ type listenKey struct{ app, key string }
 
 func newRoutes(n *Node, shared proxy.Keep) *routes {
 	return &routes{n: n, shared: newSharedSockets(shared), ready: make(map[string]map[string]bool), held: make(map[listenKey]map[string]bool),
-		data: make(map[listenKey]json.RawMessage), fault: make(map[listenKey]error)}
+		data: make(map[listenKey]json.RawMessage), fault: make(map[listenKey]error), takes: make(map[string]supervisor.Worker)}
 }
 
 // Route implements supervisor.Router.
@@ -62,6 +64,7 @@ func (r *routes) Route(w supervisor.Worker) {
 		r.ready[w.App] = make(map[string]bool)
 	}
 	r.ready[w.App][w.ID] = w.Channel != nil
+	r.takes[w.ID] = w
 	r.publish(w.App)
 	r.n.reportSoon()
 }
@@ -73,6 +76,7 @@ func (r *routes) Unroute(w supervisor.Worker) {
 	if _, ok := r.ready[w.App][w.ID]; ok {
 		delete(r.ready[w.App], w.ID)
 		r.publish(w.App)
+		r.n.datagrams.Leave(w.ID)
 		r.n.reportSoon()
 	}
 }
@@ -87,6 +91,7 @@ func (r *routes) publish(app string) {
 		}
 	}
 	r.n.bal.Picker(app).SetWorkers(out)
+	r.publishDatagrams(app)
 	r.n.proxy.Steer(app)
 }
 
@@ -134,6 +139,7 @@ func (r *routes) Ended(w supervisor.Worker) {
 	for _, ids := range r.held {
 		delete(ids, w.ID)
 	}
+	delete(r.takes, w.ID)
 }
 
 // Listen implements supervisor.Router.
@@ -211,6 +217,12 @@ func (r *routes) share(w supervisor.Worker, q nodeipc.Query) nodeipc.Reply {
 		return nodeipc.Reply{Errno: -int(errno(err))}
 	}
 	delete(r.fault, k)
+	if q.UDP() {
+		if q.Port > 0 {
+			r.n.noteLearned(w.App, spec.DatagramAddress(net.JoinHostPort(q.Address, strconv.Itoa(q.Port))))
+		}
+		r.republish(w)
+	}
 	return nodeipc.Reply{Share: f}
 }
 
@@ -255,6 +267,7 @@ func (r *routes) open(k listenKey, host string, port int, only6 bool) (netip.Add
 // close closes all listeners of an app that is gone or stopped.
 func (r *routes) close(app string) {
 	r.n.proxy.Unlisten(app, "")
+	r.n.datagrams.Stop(datagramsOf(app))
 	r.shared.close(app)
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -283,6 +296,7 @@ func (r *routes) tidy(alive func(app string) bool) {
 		if len(ids) == 0 && !alive(app) {
 			delete(r.ready, app)
 			r.n.bal.Drop(app)
+			r.n.bal.Drop(datagramsOf(app))
 		}
 	}
 }

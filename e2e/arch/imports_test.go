@@ -52,6 +52,11 @@ var table = map[string][]uses{
 	"balancer/proxy/relay": {
 		{sysUnix, "epoll, splice and bare descriptors: an event loop beside Go's scheduler"},
 	},
+	"balancer/datagram": {
+		{"balancer", "asks it where sessions go"},
+		{hclog, handedLogger},
+		{sysUnix, "the address that a datagram was sent to, and sending without waiting"},
+	},
 	"cmd/meshnode": {
 		{"node", "runs the node"},
 		{"node/api", "talks to the running node"},
@@ -75,6 +80,7 @@ var table = map[string][]uses{
 	},
 	"node": {
 		{"balancer", "tells it which workers are ready and what peers report"},
+		{"balancer/datagram", "the data path of datagrams"},
 		{"balancer/proxy", "the data path"},
 		{"mesh", "members and load"},
 		{"mesh/mux", "the peer port, which all pillars share"},

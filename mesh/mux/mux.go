@@ -25,10 +25,12 @@ const (
 	Forward Protocol = "forward" // one client connection each
 	API     Protocol = "api"     // HTTP between nodes
 	Load    Protocol = "load"    // load records, pushed by the accepting side
+	// Datagram carries clients' datagrams, all sessions of one node on one stream.
+	Datagram Protocol = "datagram"
 )
 
 // protocols returns all protocols, in a fixed order.
-func protocols() []Protocol { return []Protocol{Gossip, Raft, Forward, API, Load} }
+func protocols() []Protocol { return []Protocol{Gossip, Raft, Forward, API, Load, Datagram} }
 
 // Time limits.
 const (

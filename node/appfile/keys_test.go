@@ -213,6 +213,7 @@ func TestCareKeys(t *testing.T) {
 			{`$, proxy_protocol: true, trusted_proxies: "10.0.0.1"`, func(a *spec.App) {
 				a.Clients.ProxyProtocol, a.Clients.TrustedProxies = []string{"*"}, []string{"10.0.0.1"}
 			}},
+			{`$, listen: ["8125/udp", "10.0.0.1:53/udp", { address: "9000/udp" }]`, func(a *spec.App) { a.Listen = []string{":8125/udp", "10.0.0.1:53/udp", ":9000/udp"} }},
 			{`$, proxy_protocol: false, send_proxy: false`, func(*spec.App) {}},
 			{`$, send_proxy: "v2"`, func(a *spec.App) { a.Process.SendProxy = "v2" }},
 			{`$, send_proxy: 1`, func(a *spec.App) { a.Process.SendProxy = "v1" }},

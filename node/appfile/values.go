@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"meshnode/store/spec"
 )
 
 // scalar returns a text, number or boolean as it was written.
@@ -193,9 +195,10 @@ func (v value) write(b *strings.Builder) {
 	}
 }
 
-// address reads one client address: a port, or host:port.
+// address reads one client address: a port, or host:port; of datagrams with /udp behind it.
 func address(word string) string {
-	if _, err := strconv.ParseUint(word, 10, 64); err == nil {
+	bare, _ := spec.Datagrams(word)
+	if _, err := strconv.ParseUint(bare, 10, 64); err == nil {
 		return ":" + word
 	}
 	return word

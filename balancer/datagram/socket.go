@@ -1,0 +1,176 @@
+package datagram
+
+import (
+	"errors"
+	"net"
+	"net/netip"
+	"os"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// socket is where clients of an app send to.
+type socket struct {
+	s      *Server
+	id     socketID
+	conn   *net.UDPConn
+	raw    syscall.RawConn
+	shared bool
+	table  *table
+	ready  chan struct{} // for a shared one: holds a token while it is to be read
+	closed chan struct{}
+}
+
+func newSocket(s *Server, id socketID, f *os.File, shared bool) (*socket, error) {
+	pc, err := net.FilePacketConn(f) // duplicates
+	if err != nil {
+		return nil, err
+	}
+	c, ok := pc.(*net.UDPConn)
+	if !ok {
+		pc.Close()
+		return nil, errors.New("it is no UDP socket")
+	}
+	raw, err := c.SyscallConn()
+	if err == nil {
+		var serr error
+		err = errors.Join(raw.Control(func(fd uintptr) { serr = wantLocal(int(fd)) }), serr)
+	}
+	if err != nil {
+		c.Close()
+		return nil, err
+	}
+	return &socket{s: s, id: id, conn: c, raw: raw, shared: shared, table: newTable(), ready: make(chan struct{}, 1), closed: make(chan struct{})}, nil
+}
+
+// read takes the clients' datagrams until the socket is closed.
+func (k *socket) read() {
+	buf, oob := make([]byte, maxPayload), make([]byte, oobSize)
+	for k.mayRead() {
+		n, m, _, client, err := k.conn.ReadMsgUDPAddrPort(buf, oob)
+		switch {
+		case err == nil:
+			k.s.stats.in.Add(1)
+			k.take(client, localIn(oob[:m]), buf[:n])
+		case errors.Is(err, net.ErrClosed):
+			return
+		case errors.Is(err, os.ErrDeadlineExceeded): // workers read it again
+		default:
+			if k.s.mayWarn() {
+				k.s.log.Warn("datagrams cannot be read", "app", k.id.app, "addr", k.conn.LocalAddr(), "err", err)
+			}
+			if !k.pause() {
+				return
+			}
+		}
+	}
+}
+
+func (k *socket) pause() bool {
+	t := time.NewTimer(errorPause)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-k.closed:
+		return false
+	}
+}
+
+// mayRead waits until the socket is to be read here; false means that it is closed.
+func (k *socket) mayRead() bool {
+	if !k.shared {
+		return true
+	}
+	select {
+	case <-k.ready:
+		k.ready <- struct{}{} // until watch takes it away
+		return true
+	case <-k.closed:
+		return false
+	}
+}
+
+// watch has a shared socket read while no worker here is ready for it and a peer has one.
+func (k *socket) watch() {
+	p := k.s.o.Picker(k.id.app)
+	reading := false
+	_ = k.conn.SetReadDeadline(time.Unix(1, 0))
+	for {
+		changed := p.Changed()
+		if want := p.Local(time.Now()).Ready == 0 && p.Elsewhere(); want != reading {
+			if reading = want; want {
+				_ = k.conn.SetReadDeadline(time.Time{})
+				k.ready <- struct{}{}
+			} else {
+				<-k.ready
+				_ = k.conn.SetReadDeadline(time.Unix(1, 0))
+			}
+		}
+		t := time.NewTimer(lookAgain)
+		select {
+		case <-changed:
+			t.Stop()
+		case <-t.C: // a link that goes down, and a record that grows old, make no change
+		case <-k.closed:
+			t.Stop()
+			return
+		}
+	}
+}
+
+// lookAgain is how often it is looked who is to read a shared socket.
+const lookAgain = 200 * time.Millisecond
+
+// take passes a client's datagram on.
+func (k *socket) take(client netip.AddrPort, local netip.Addr, payload []byte) {
+	f := flow{client: client, local: local}
+	x := k.table.get(f)
+	if x == nil {
+		x = &session{table: k.table, flow: f}
+		oob := localOut(local)
+		x.answer = func(payload []byte) { k.answer(client, oob, payload) }
+		if !k.s.begin(x, k.id, netip.AddrPortFrom(client.Addr().Unmap(), client.Port()), true) {
+			return
+		}
+	}
+	x.use()
+	x.way.send(payload)
+}
+
+// answer sends to a client, from the address that it spoke to.
+func (k *socket) answer(client netip.AddrPort, oob, payload []byte) {
+	to := unix.Sockaddr(nil)
+	if client.Addr().Is4() {
+		to = &unix.SockaddrInet4{Addr: client.Addr().As4(), Port: int(client.Port())}
+	} else {
+		to = &unix.SockaddrInet6{Addr: client.Addr().As16(), Port: int(client.Port()), ZoneId: zone(client.Addr().Zone())}
+	}
+	var err error
+	cerr := k.raw.Control(func(fd uintptr) { _, err = unix.SendmsgN(int(fd), payload, oob, to, unix.MSG_DONTWAIT) })
+	if cerr != nil || err != nil {
+		k.s.stats.noRoom.Add(1)
+		return
+	}
+	k.s.stats.answered.Add(1)
+}
+
+// zone is the number of the interface that an address is scoped to.
+func zone(name string) uint32 {
+	if name == "" {
+		return 0
+	}
+	i, err := net.InterfaceByName(name)
+	if err != nil {
+		return 0
+	}
+	return uint32(i.Index)
+}
+
+func (k *socket) close() {
+	close(k.closed)
+	k.conn.Close()
+	k.table.close()
+}
