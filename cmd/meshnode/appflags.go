@@ -89,7 +89,7 @@ func declareApp(fs *flag.FlagSet) *appFlags {
 	fs.StringVar(&f.name, "n", "", sameAs+"name")
 	fs.StringVar(&f.workers, "i", "max", "`n` how many workers on every node, or max for one per core (default max)")
 	fs.StringVar(&f.workers, "instances", "max", sameAs+"i")
-	fs.Var(&f.ports, "port", "`port` port or host:port clients connect to; repeat it for more (Node.js apps seldom need it)")
+	fs.Var(&f.ports, "port", "`port` port or host:port clients connect to, with /udp behind it for datagrams; repeat it for more (Node.js apps seldom need it)")
 	f.base.Mode, f.base.Order = spec.ModeAuto, spec.OrderStartFirst
 	fs.Var(wordFlag[spec.Mode]{&f.base.Mode}, "mode", "`mode` how workers get connections: auto, cluster, socket or port (default auto)")
 	fs.Var(&f.env, "env", "`K=V` a variable for the workers; repeat it for more; with an app file, -env x lays its env_x over env")
@@ -221,7 +221,8 @@ func parsePorts(words []string) ([]string, error) {
 	var out []string
 	for _, w := range words {
 		addr := w
-		if _, err := strconv.ParseUint(w, 10, 64); err == nil {
+		bare, _ := spec.Datagrams(w)
+		if _, err := strconv.ParseUint(bare, 10, 64); err == nil {
 			addr = ":" + w
 		}
 		if err := spec.ValidateListen(addr); err != nil {

@@ -71,9 +71,9 @@ func TestStartFlags(t *testing.T) {
 	if d := cmp.Diff(want, f.started[0]); d != "" {
 		t.Error(d)
 	}
-	term.run(t, "start server.js -n door -limit-connections 500 -limit-per-client 20 -proxy-protocol -trusted-proxy 10.0.0.0/8 -trusted-proxy fd00::1 -send-proxy 2 -health tcp")
+	term.run(t, "start server.js -n door -limit-connections 500 -limit-per-client 20 -port 53/udp -proxy-protocol -trusted-proxy 10.0.0.0/8 -trusted-proxy fd00::1 -send-proxy 2 -health tcp")
 	clients := spec.Clients{Connections: 500, PerClient: 20, ProxyProtocol: []string{"*"}, TrustedProxies: []string{"10.0.0.0/8", "fd00::1"}}
-	if a := f.started[1].App; cmp.Diff(clients, a.Clients) != "" || a.Process.SendProxy != "v2" || !a.Health.TCP || a.Health.Path != "" {
+	if a := f.started[1].App; cmp.Diff(clients, a.Clients) != "" || a.Listen[0] != ":53/udp" || a.Process.SendProxy != "v2" || !a.Health.TCP || a.Health.Path != "" {
 		t.Errorf("%+v", a)
 	}
 	term.run(t, "start server.js")
