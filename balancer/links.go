@@ -17,7 +17,7 @@ const (
 	// trialEvery is the least time between two connections sent to a peer that is ejected, or was and has not answered since.
 	trialEvery = 500 * time.Millisecond
 	hopSeed    = time.Millisecond
-	hopMin     = 200 * time.Microsecond
+	hopMin     = time.Millisecond
 	hopMax     = 20 * time.Millisecond
 	// A forward is measured with the peer's wait in it, but the hop is to be the price of the way alone (the wait is in the peer's load): the
 	// average falls fast and rises slowly, so it stays near the low end. It also forgets a stall that kept all from forwarding.
