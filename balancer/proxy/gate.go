@@ -77,13 +77,13 @@ type gate struct {
 }
 
 // InitGate sets the gate of an app that has none yet.
-func (s *Server) InitGate(app string, g Gate) { s.gates.init(app, &g) }
+func (s *Server) InitGate(app string, g Gate) { s.gates.init(app, g) }
 
 // of returns an app's gate, which is made if there is none.
-func (g *gates) of(app string) *gate { return g.init(app, &Gate{}) }
+func (g *gates) of(app string) *gate { return g.init(app, Gate{}) }
 
 // init returns an app's gate, which is made as given if there is none.
-func (g *gates) init(app string, set *Gate) *gate {
+func (g *gates) init(app string, first Gate) *gate {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.all == nil {
@@ -92,7 +92,8 @@ func (g *gates) init(app string, set *Gate) *gate {
 	out := g.all[app]
 	if out == nil {
 		out = &gate{clients: make(map[netip.Addr]int)}
-		out.set.Store(set)
+		set := first // so that only here one is made
+		out.set.Store(&set)
 		g.all[app] = out
 	}
 	return out

@@ -17,6 +17,7 @@ import (
 const (
 	headerMax1   = 107
 	headerMax2   = 4 << 10
+	headerUsual  = 256
 	headerFixed2 = 16
 )
 
@@ -28,6 +29,7 @@ var (
 	errHeader = errors.New("the connection does not begin with a valid PROXY protocol header")
 	// errIncomplete means that more of the header is to come.
 	errIncomplete = errors.New("the header is not all there")
+	errLonger     = errors.New("the header is longer than the buffer")
 )
 
 // header is what a PROXY protocol header says. The addresses are unset where the proxy speaks for itself, and of families other than TCP.
@@ -35,8 +37,16 @@ type header struct{ client, local netip.AddrPort }
 
 // takeHeader reads the header off a socket that does not block, and no byte more: what follows is the worker's. Errors: errHeader, errIncomplete.
 func takeHeader(fd int) (header, error) {
-	var buf [headerMax2]byte
-	n, _, err := unix.Recvfrom(fd, buf[:], unix.MSG_PEEK)
+	h, err := takeHeaderInto(fd, make([]byte, headerUsual))
+	if errors.Is(err, errLonger) {
+		return takeHeaderInto(fd, make([]byte, headerMax2))
+	}
+	return h, err
+}
+
+// takeHeaderInto is takeHeader with a buffer; errLonger says that it is too small.
+func takeHeaderInto(fd int, buf []byte) (header, error) {
+	n, _, err := unix.Recvfrom(fd, buf, unix.MSG_PEEK)
 	switch {
 	case errors.Is(err, unix.EAGAIN), errors.Is(err, unix.EINTR):
 		return header{}, errIncomplete
@@ -46,6 +56,9 @@ func takeHeader(fd int) (header, error) {
 		return header{}, fmt.Errorf("%w: it was closed", errHeader)
 	}
 	size, err := headerSize(buf[:n])
+	if errors.Is(err, errIncomplete) && n == len(buf) {
+		return header{}, errLonger
+	}
 	if err != nil {
 		return header{}, err
 	}

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/netip"
 	"runtime"
+	"strings"
 	"testing"
 	"time"
 
@@ -40,6 +41,7 @@ var headers = []struct {
 	{"binary, IPv6", binaryHeader(1, 0x21, "\x20\x01\x0d\xb8\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x01\x20\x01\x0d\xb8\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x02\x04\xd2\x01\xbb"),
 		"[2001:db8::1]:1234", "[2001:db8::2]:443"},
 	{"binary, with more", binaryHeader(1, 0x11, v4body+alpn+strange), "10.1.2.3:1234", "10.0.0.1:443"},
+	{"binary, long", binaryHeader(1, 0x11, v4body+"\xe7\x0f\xe1"+strings.Repeat("x", headerMax2-headerFixed2-12-3)), "10.1.2.3:1234", "10.0.0.1:443"},
 	{"binary, local", binaryHeader(0, 0x00, ""), "", ""},
 	{"binary, local with addresses", binaryHeader(0, 0x11, v4body+strange), "", ""},
 	{"binary, Unix", binaryHeader(1, 0x31, string(make([]byte, 216))), "", ""},
@@ -56,7 +58,7 @@ func addrOf(text string) netip.AddrPort {
 func TestTakeHeader(t *testing.T) {
 	for _, tc := range headers {
 		t.Run(tc.name, func(t *testing.T) {
-			for cut := range len(tc.text) {
+			for cut := 0; cut < len(tc.text); cut += 1 + cut/64 {
 				fds := pair(t)
 				write(t, fds[1], tc.text[:cut])
 				if h, err := takeHeader(fds[0]); !errors.Is(err, errIncomplete) {
@@ -253,7 +255,9 @@ func TestProxiedListenerRefuses(t *testing.T) {
 	}
 	isReset(t, early)
 	n.connect() // whose header never comes, until the server is closed
-	n.srv.untilAwaited(t)
+	for over := time.Now().Add(limit); n.srv.GateStats(app).Open == 0 && time.Now().Before(over); {
+		runtime.Gosched()
+	}
 	if st := n.srv.GateStats(app); st.Open != 1 || st.BadHeader != 2 || st.Untrusted != 1 {
 		t.Errorf("%+v", st)
 	}
