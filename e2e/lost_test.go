@@ -10,7 +10,7 @@ import (
 )
 
 // Two of three servers are restarted in turn, in an orderly way, at 80 requests/s through each: nothing that comes through the first fails,
-// and at their own doors nothing but new connections while they are down.
+// and at their own doors nothing but new connections while they are down, and what they had passed on and is kept for longer than the drain.
 func TestServersRestartedInTurn(t *testing.T) {
 	l, nodes := three(t)
 	var streams []*stream
@@ -37,12 +37,16 @@ func TestServersRestartedInTurn(t *testing.T) {
 	tell(t, streams, where)
 	for i, s := range streams {
 		for _, rep := range []load.Report{s.kept, s.fresh} {
-			down := rep.Classes[load.ConnectRefused]
+			excused := rep.Classes[load.ConnectRefused]
+			// Nobody asks clients to close the connections that a stopping server has passed on: they are cut at the end of its drain.
+			excused += min(rep.Classes[load.ReusedReset]+rep.Classes[load.ReusedEOF], s.clients)
+			// What the kernel completes between the last accept and the end of the listening socket is reset: few, of a stop that takes microseconds.
+			excused += min(rep.Classes[load.NewReset], 3)
 			if i == 0 {
-				down = 0 // its door was open all the time
+				excused = 0 // its door was open all the time
 			}
-			if rep.Failed > down {
-				t.Errorf("through %s: %d failed %v, of which %d found the door closed", s.door.Name, rep.Failed, rep.Classes, down)
+			if rep.Failed > excused {
+				t.Errorf("through %s: %d failed %v, of which %d found the door closed or were cut with it", s.door.Name, rep.Failed, rep.Classes, excused)
 			}
 		}
 	}
