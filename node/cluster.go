@@ -186,6 +186,9 @@ func (n *Node) refreshMembers() {
 		if m.Status == mesh.Failed || m.Status == mesh.Left {
 			n.bal.Forget(m.Name)
 		}
+		if m.Status == mesh.Failed {
+			n.proxy.CutPeer(m.Name)
+		}
 	}
 	for name := range n.members() {
 		if _, ok := now[name]; !ok {

@@ -37,8 +37,17 @@ type detachable interface {
 	Detach() (fd int, err error)
 }
 
-// carry relays between two parties until both directions have ended, closes them, and then calls over, once. It does not block.
-func (s *Server) carry(a, b party, over func()) {
+// CutPeer resets the connections that go to a peer: it is dead, and their clients would wait for answers that cannot come. Those that
+// came from it end when the kernel finds it gone.
+func (s *Server) CutPeer(peer string) {
+	if s.way.engine != nil {
+		s.way.engine.CutTo(peer)
+	}
+}
+
+// carry relays between two parties, to a peer if it is named, until both directions have ended, closes them, and then calls over, once. It does
+// not block.
+func (s *Server) carry(a, b party, peer string, over func()) {
 	if s.way.engine == nil || !a.socket() || !b.socket() {
 		if !s.start(func() { s.copyBoth(a, b); over() }) {
 			a.cut()
@@ -50,7 +59,7 @@ func (s *Server) carry(a, b party, over func()) {
 	sa, erra := a.side()
 	sb, errb := b.side()
 	if erra == nil && errb == nil {
-		if s.way.engine.Carry(sa, sb, func(relay.Cause) { over() }) != nil {
+		if s.way.engine.Carry(sa, sb, peer, func(relay.Cause) { over() }) != nil {
 			over()
 		}
 		return

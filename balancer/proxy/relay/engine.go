@@ -37,7 +37,7 @@ const (
 	Ended    Cause = iota + 1 // Ended: both directions came to their end.
 	Broken                    // Broken: one side failed or was reset, and both were.
 	TimedOut                  // TimedOut: no byte moved for the idle time.
-	Cut                       // Cut: the engine was closed.
+	Cut                       // Cut: the engine was closed, or what it led to (CutTo).
 )
 
 // Engine relays. Make one with Open; it needs Close.
@@ -81,14 +81,22 @@ func (e *Engine) SetIdle(d time.Duration) {
 	}
 }
 
-// Carry relays between two sides, whose sockets it closes in the end. It does not block; over is called once, when the pair has ended and its sockets are
-// closed, from a goroutine that must not be held up. On an error the sockets are closed and over is not called.
-func (e *Engine) Carry(a, b Side, over func(Cause)) error {
+// Carry relays between two sides, whose sockets it closes in the end. to names where the pair leads to, for CutTo. It does not block; over is called
+// once, when the pair has ended and its sockets are closed, from a goroutine that must not be held up. On an error the sockets are closed and
+// over is not called.
+func (e *Engine) Carry(a, b Side, to string, over func(Cause)) error {
 	l := e.loops[int(e.next.Add(1))%len(e.loops)]
-	if !l.add(newLink(a, b, over)) {
+	if !l.add(newLink(a, b, to, over)) {
 		return ErrClosed
 	}
 	return nil
+}
+
+// CutTo resets every pair that leads to somewhere. It does not block.
+func (e *Engine) CutTo(to string) {
+	for _, l := range e.loops {
+		l.cut(to)
+	}
 }
 
 // Stats returns the counters now.

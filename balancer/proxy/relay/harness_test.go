@@ -92,10 +92,12 @@ func bare(t *testing.T, c net.Conn) (fd int) {
 }
 
 // carry relays between two sides and returns where their end is told.
-func (r *rig) carry(a, b Side) chan Cause {
+func (r *rig) carry(a, b Side) chan Cause { return r.carryTo("", a, b) }
+
+func (r *rig) carryTo(to string, a, b Side) chan Cause {
 	r.t.Helper()
 	over := make(chan Cause, 2)
-	if err := r.e.Carry(a, b, func(c Cause) { over <- c }); err != nil {
+	if err := r.e.Carry(a, b, to, func(c Cause) { over <- c }); err != nil {
 		r.t.Fatal(err)
 	}
 	return over

@@ -15,8 +15,9 @@ type link struct {
 	sides  [2]side
 	flows  [2]flow
 	tell   func(Cause)
-	used   int64 // when a byte moved last, on the loop's clock
-	slot   int   // -1 once ended
+	to     string // where it leads to, "" = nowhere that is ever cut
+	used   int64  // when a byte moved last, on the loop's clock
+	slot   int    // -1 once ended
 	mark   int32
 	queued bool // it is among the loop's busy ones
 }
@@ -34,8 +35,8 @@ type flow struct {
 	done  bool // and the other side was told
 }
 
-func newLink(a, b Side, tell func(Cause)) *link {
-	k := &link{tell: tell, slot: -1}
+func newLink(a, b Side, to string, tell func(Cause)) *link {
+	k := &link{tell: tell, to: to, slot: -1}
 	k.sides[0] = side{Side: a, writable: true}
 	k.sides[1] = side{Side: b, writable: true}
 	return k

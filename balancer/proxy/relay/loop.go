@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -34,9 +35,7 @@ type loop struct {
 	open  atomic.Int32
 	pipes pipes
 
-	mu     sync.Mutex // guards both below
-	coming []*link
-	closed bool
+	in inbox
 
 	slots table
 	busy  []*link // have more to do than one turn allowed
@@ -44,6 +43,14 @@ type loop struct {
 	now   int64 // nanoseconds since start, as of the last wait
 	start time.Time
 	swept int64
+}
+
+// inbox is what others leave for a loop.
+type inbox struct {
+	mu     sync.Mutex // guards all below
+	coming []*link
+	cuts   []string // what leads to these is to be cut
+	closed bool
 }
 
 func newLoop(e *Engine) (*loop, error) {
@@ -69,27 +76,37 @@ func newLoop(e *Engine) (*loop, error) {
 
 // add gives a pair to the loop; false means that it is closed, and that the sockets were.
 func (l *loop) add(k *link) bool {
-	l.mu.Lock()
-	if l.closed {
-		l.mu.Unlock()
+	l.in.mu.Lock()
+	if l.in.closed {
+		l.in.mu.Unlock()
 		k.drop(true)
 		return false
 	}
-	first := len(l.coming) == 0
-	l.coming = append(l.coming, k)
+	first := len(l.in.coming) == 0
+	l.in.coming = append(l.in.coming, k)
 	l.open.Add(1)
 	if first {
 		l.ring()
 	}
-	l.mu.Unlock()
+	l.in.mu.Unlock()
 	return true
+}
+
+// cut has the loop reset all pairs that lead to somewhere.
+func (l *loop) cut(to string) {
+	l.in.mu.Lock()
+	defer l.in.mu.Unlock()
+	if !l.in.closed {
+		l.in.cuts = append(l.in.cuts, to)
+		l.ring()
+	}
 }
 
 // wake makes the loop look around.
 func (l *loop) wake() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if !l.closed {
+	l.in.mu.Lock()
+	defer l.in.mu.Unlock()
+	if !l.in.closed {
 		l.ring()
 	}
 }
@@ -102,12 +119,12 @@ func (l *loop) ring() {
 
 // close has the loop end; its goroutine closes what it has.
 func (l *loop) close() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if !l.closed {
+	l.in.mu.Lock()
+	defer l.in.mu.Unlock()
+	if !l.in.closed {
 		l.ring()
 	}
-	l.closed = true
+	l.in.closed = true
 }
 
 // run serves until close. The thread is the loop's own: it sleeps in epoll, and nothing else of the process waits for it.
@@ -177,18 +194,24 @@ func (l *loop) turns() {
 	}
 }
 
-// arrivals takes in new pairs; false means that the loop was closed.
+// arrivals takes in new pairs, and cuts those that are to be; false means that the loop was closed.
 func (l *loop) arrivals() bool {
-	l.mu.Lock()
-	coming := l.coming
-	l.coming = nil
-	closed := l.closed
-	l.mu.Unlock()
+	l.in.mu.Lock()
+	coming, cuts, closed := l.in.coming, l.in.cuts, l.in.closed
+	l.in.coming, l.in.cuts = nil, nil
+	l.in.mu.Unlock()
 	for _, k := range coming {
 		l.slots.put(k)
 		k.used = l.now
 		if err := l.register(k); err != nil {
 			l.finish(k, Broken)
+		}
+	}
+	if len(cuts) > 0 {
+		for _, k := range l.slots.links {
+			if k != nil && slices.Contains(cuts, k.to) {
+				l.finish(k, Cut)
+			}
 		}
 	}
 	return !closed
@@ -312,8 +335,8 @@ func (l *loop) end() {
 		}
 	}
 	l.pipes.close()
-	l.mu.Lock()
-	defer l.mu.Unlock()
+	l.in.mu.Lock()
+	defer l.in.mu.Unlock()
 	unix.Close(l.bell)
 	unix.Close(l.epoll)
 }

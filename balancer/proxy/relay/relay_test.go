@@ -217,7 +217,7 @@ func TestIdlePairsTakeLittle(t *testing.T) {
 			outer = append(outer, fds[0])
 			s[i].FD = fds[1]
 		}
-		if err := r.e.Carry(s[0], s[1], func(Cause) {}); err != nil {
+		if err := r.e.Carry(s[0], s[1], "", func(Cause) {}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -276,11 +276,52 @@ func TestCloseCutsAll(t *testing.T) {
 	}
 	c, fd := tcp(t)
 	_, other := tcp(t)
-	if err := r.e.Carry(Side{FD: fd}, Side{FD: other}, func(Cause) { t.Error("over was called") }); !errors.Is(err, ErrClosed) {
+	if err := r.e.Carry(Side{FD: fd}, Side{FD: other}, "", func(Cause) { t.Error("over was called") }); !errors.Is(err, ErrClosed) {
 		t.Errorf("got %v", err)
 	}
 	if _, err := c.Read(make([]byte, 1)); !errors.Is(err, syscall.ECONNRESET) {
 		t.Errorf("the socket is left open: %v", err)
+	}
+}
+
+// TestCutTo resets what leads to one place, and nothing else.
+func TestCutTo(t *testing.T) {
+	r := newRig(t, 2)
+	var lost, kept []chan Cause
+	for range 8 {
+		for _, to := range []string{"a", "b"} {
+			_, afd := tcp(t)
+			_, bfd := tcp(t)
+			over := r.carryTo(to, Side{FD: afd}, Side{FD: bfd})
+			if to == "a" {
+				lost = append(lost, over)
+			} else {
+				kept = append(kept, over)
+			}
+		}
+	}
+	c, cfd := tcp(t)
+	d, dfd := tcp(t)
+	over := r.carryTo("", Side{FD: cfd}, Side{FD: dfd})
+	r.e.CutTo("a")
+	for _, o := range lost {
+		r.ends(o, Cut)
+	}
+	if n := r.e.Stats().Open; n != len(kept)+1 {
+		t.Errorf("%d pairs are open, want %d", n, len(kept)+1)
+	}
+	if _, err := c.Write([]byte("x")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.ReadFull(d, make([]byte, 1)); err != nil {
+		t.Errorf("another pair: %v", err)
+	}
+	c.Close()
+	d.Close()
+	r.ends(over, Ended)
+	r.e.CutTo("b")
+	for _, o := range kept {
+		r.ends(o, Cut)
 	}
 }
 
