@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"syscall"
-
-	"golang.org/x/sys/unix"
 )
 
 // Start is what a worker is started with.
@@ -51,17 +49,24 @@ func (k *Keeper) start(r request) (int, error) {
 		theirs, rest = r.fds[:s.Inherit+1], rest[1:]
 	}
 	defer closeAll(theirs)
-	pid, err := fork(s.Path, s.Argv, &syscall.ProcAttr{Dir: s.Dir, Env: s.Env, Files: numbers(theirs[:s.Inherit]), Sys: sys})
+	path, argv := s.limited()
+	pid, err := fork(path, argv, &syscall.ProcAttr{Dir: s.Dir, Env: s.Env, Files: numbers(theirs[:s.Inherit]), Sys: sys})
 	if err != nil {
 		closeAll(rest)
 		return 0, err
 	}
 	k.children.add(pid)
-	if s.OpenFiles > 0 {
-		// The worker's program has begun by now, but reads its limit later than this.
-		_ = unix.Prlimit(pid, unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: s.OpenFiles, Max: s.OpenFiles}, nil)
-	}
 	return pid, k.hold(s.Name, s.Meta, rest, pid)
+}
+
+// limited is the command that runs the worker's under its limit of descriptors. A shell sets it: whoever is forked runs at once, so from outside the
+// limit might come late; and the keeper's own cannot be lowered for a moment, since it has more open than a worker may.
+func (s Start) limited() (path string, argv []string) {
+	if s.OpenFiles == 0 || len(s.Argv) == 0 {
+		return s.Path, s.Argv
+	}
+	set := fmt.Sprintf(`ulimit -n %d 2>/dev/null; exec "$0" "$@"`, s.OpenFiles)
+	return "/bin/sh", append([]string{"sh", "-c", set, s.Path}, s.Argv[1:]...)
 }
 
 func fork(path string, argv []string, attr *syscall.ProcAttr) (int, error) {
