@@ -34,6 +34,7 @@ type routes struct {
 	held  map[listenKey]map[string]bool // worker IDs that listen on it
 	data  map[listenKey]json.RawMessage // the first worker's opaque data, echoed to all
 	takes map[string]supervisor.Worker  // by ID: those that were ready once and live
+	parts map[string]bool               // peers that are about to stop, as workers were told
 	fault map[listenKey]error           // listeners that could not be opened
 }
 
@@ -41,7 +42,7 @@ type listenKey struct{ app, key string }
 
 func newRoutes(n *Node, shared proxy.Keep) *routes {
 	return &routes{n: n, shared: newSharedSockets(shared), ready: make(map[string]map[string]bool), held: make(map[listenKey]map[string]bool),
-		data: make(map[listenKey]json.RawMessage), fault: make(map[listenKey]error), takes: make(map[string]supervisor.Worker)}
+		data: make(map[listenKey]json.RawMessage), fault: make(map[listenKey]error), takes: make(map[string]supervisor.Worker), parts: make(map[string]bool)}
 }
 
 // Route implements supervisor.Router.
@@ -78,6 +79,25 @@ func (r *routes) Unroute(w supervisor.Worker) {
 		r.publish(w.App)
 		r.n.datagrams.Leave(w.ID)
 		r.n.reportSoon()
+	}
+}
+
+// part follows whether a peer is about to stop. Once it is, workers have the clients leave that came by another server: those connections end with
+// that one, and nobody else can ask for it. Clients of other servers come back at once.
+func (r *routes) part(peer string, stops bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.parts[peer] == stops {
+		return
+	}
+	r.parts[peer] = stops
+	for id, w := range r.takes {
+		if !stops || w.Channel == nil {
+			continue
+		}
+		if err := w.Channel.Part(); err != nil {
+			r.n.log.Debug("a worker cannot be told that a peer stops", "worker", id, "peer", peer, "err", err)
+		}
 	}
 }
 

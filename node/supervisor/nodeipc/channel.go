@@ -347,6 +347,9 @@ func number(v any, seq int64) any {
 // clients leave by themselves. Without the preload the worker ignores it.
 func (c *Channel) Drain() error { return c.send(plain{Cmd: cmdPreload, Act: "drain"}) }
 
+// Part asks the worker's preload to let clients go whose connections came by another server, as Drain does with all.
+func (c *Channel) Part() error { return c.send(plain{Cmd: cmdPreload, Act: "part"}) }
+
 // Shut asks the worker's preload to accept nothing by itself any more; its servers go on with what they are offered.
 func (c *Channel) Shut() error { return c.send(plain{Cmd: cmdPreload, Act: "shut"}) }
 

@@ -250,6 +250,9 @@ func (f *Family) listens(key string) *Channel {
 // Drain asks all to let their clients go; see Channel.Drain.
 func (f *Family) Drain() error { return f.each((*Channel).Drain) }
 
+// Part asks all to let clients go that came by another server; see Channel.Part.
+func (f *Family) Part() error { return f.each((*Channel).Part) }
+
 // Shut asks all to accept nothing by themselves any more; see Channel.Shut.
 func (f *Family) Shut() error { return f.each((*Channel).Shut) }
 

@@ -24,6 +24,7 @@ const reporting = `
 		while (Date.now() < until);
 		s.end('hello');
 	});
+	server.keepAliveTimeout = 600e3; // or Node would close what a slow test lets idle
 	server.listen(3000, () => process.send('up'));`
 
 // startOwn starts a worker that is given a listening socket of its own, whose address is returned.

@@ -257,8 +257,23 @@ func TestNodeServesWhatItIsPassed(t *testing.T) {
 	if o := w.pass(key, fds[1], netip.MustParseAddrPort("203.0.113.9:4711")); o != Accepted {
 		t.Fatalf("outcome %d", o)
 	}
-	if body, _ := w.get(client{uc, bufio.NewReader(uc)}); body != "203.0.113.9 4711" {
-		t.Errorf("a forwarded connection shows %q, want its client's address", body)
+	forwarded := client{uc, bufio.NewReader(uc)}
+	if body, closes := w.get(forwarded); body != "203.0.113.9 4711" || closes {
+		t.Errorf("a forwarded connection shows %q closes %v, want its client's address on a kept connection", body, closes)
+	}
+
+	// The server that forwards is about to stop: its clients are to leave, and nobody else.
+	if err := w.ch.Part(); err != nil {
+		t.Fatal(err)
+	}
+	for closes := false; !closes; { // as below
+		_, closes = w.get(forwarded)
+	}
+	if _, err := forwarded.r.ReadByte(); err != io.EOF {
+		t.Errorf("after Connection: close the worker closes a forwarded connection: %v", err)
+	}
+	if _, closes := w.get(kept); closes {
+		t.Error("a connection that no other server forwarded is closed too")
 	}
 
 	if err := w.ch.Drain(); err != nil {

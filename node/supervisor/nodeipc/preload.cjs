@@ -191,16 +191,36 @@ function drain() {
   }
 }
 
+// part has the clients leave whose connections came by another server, as drain has all: that server is about to stop. They come back by
+// whichever door is open.
+const forwarded = new WeakMap(); // of handles: how often that had been asked before they came
+let parted = 0;
+function part() {
+  parted++;
+  if (parted > 1) return;
+  try {
+    require('diagnostics_channel').channel('http.server.request.start').subscribe(({ socket, response }) => {
+      const handle = socket._handle;
+      const before = forwarded.get(handle) ?? forwarded.get(handle?._parent); // TLS lies over the connection's own
+      if (before < parted) response.shouldKeepAlive = false;
+    });
+  } catch {
+    // Node before 15.1: they are cut when that server has waited long enough.
+  }
+}
+
 // hear takes what concerns every process alike, and reports whether that was all.
 function hear(message, handle, send) {
   if (message.cmd === ours.cmd) {
     if (message.act === 'ping') send({ ...ours, act: 'pong', n: message.n, says: true });
     else if (message.act === 'drain') drain();
+    else if (message.act === 'part') part();
     else if (message.act === 'adopt') accepts.adopt();
     return true;
   }
   if (handle && message.act === 'newconn' && message.remote) {
     const { address, port, family } = message.remote;
+    forwarded.set(handle, parted);
     handle.getpeername = (out) => {
       out.address = address;
       out.port = port;
