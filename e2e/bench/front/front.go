@@ -56,7 +56,7 @@ type Service struct {
 	Servers int               // Servers is how many there are.
 	Command []string          // Command starts one, which listens on 127.0.0.1 at the port in PORT. SERVER is s1, s2, ...
 	Env     map[string]string // Env is for all of them.
-	Slots   int               // Slots is how many requests a server handles at once, and the most it is given; 0 = no bound.
+	Slots   int               // Slots is how many requests a server handles at once, and about the most that it is given; 0 = no bound.
 	Nodes   int               // Nodes is on how many nodes meshnode runs them; their names are s1, s2, ...
 	Node    bool              // Node says that the command is an unmodified Node.js app, which listens at the port in APP_PORT.
 	Door    bool              // Door says that a node of meshnode that runs no server comes first.

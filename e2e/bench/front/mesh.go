@@ -19,6 +19,9 @@ import (
 // doorName is the node that runs no workers.
 const doorName = "door"
 
+// onTheWay is how many connections a server is given beyond those that it serves at once: one counts from when it is sent there (count).
+const onTheWay = 2
+
 // Mesh is a cluster of meshnode on loopback addresses. Its servers are workers.
 type Mesh struct {
 	bin    string
@@ -89,10 +92,10 @@ func (m *Mesh) start(ctx context.Context, s Service) error {
 		args = append(args, "-env", k+"="+env[k])
 	}
 	if s.Slots > 0 {
-		args = append(args, "-max-connections", strconv.Itoa(s.Slots))
+		args = append(args, "-max-connections", strconv.Itoa(s.Slots+onTheWay))
 	}
 	if m.policy != "" {
-		args = append(args, "-balance", strings.ReplaceAll(m.policy, " ", "_"))
+		args = append(args, "-policy", strings.ReplaceAll(m.policy, " ", "_"))
 	}
 	args = append(args, s.Command[0])
 	if more := s.Command[1:]; len(more) > 0 {
