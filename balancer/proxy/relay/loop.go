@@ -132,12 +132,14 @@ func (l *loop) run() {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	events := make([]unix.EpollEvent, eventsAtOnce)
+	var rush rush
 	for {
 		n, err := unix.EpollWait(l.epoll, events, l.timeout())
 		if err != nil && !errors.Is(err, unix.EINTR) {
 			n = 0 // only a descriptor that is none could fail; then close would be the only event left
 		}
 		l.now = int64(time.Since(l.start))
+		rush.count(max(n, 0), l.now)
 		for i := range events[:max(n, 0)] {
 			l.take(&events[i])
 		}
@@ -147,7 +149,32 @@ func (l *loop) run() {
 		}
 		l.turns()
 		l.sweep()
+		if rush.on {
+			// Who is being relayed gets the processor before us if it wants it, and has more for us when we are back: that takes fewer turns for the
+			// same bytes, a tenth of the processor time.
+			_, _, _ = unix.Syscall(unix.SYS_SCHED_YIELD, 0, 0, 0)
+		}
 	}
+}
+
+// rush tells whether a loop has so much to do that the time of each event does not matter.
+type rush struct {
+	since int64 // nanoseconds, of this period
+	n     int   // events in it
+	on    bool  // there were many in the period before
+}
+
+const (
+	rushPeriod = int64(10 * time.Millisecond)
+	rushEvents = 200 // in a period
+)
+
+func (r *rush) count(n int, now int64) {
+	if now-r.since >= rushPeriod {
+		r.on = r.n >= rushEvents && now-r.since < 2*rushPeriod
+		r.since, r.n = now, 0
+	}
+	r.n += n
 }
 
 // take follows one event.
