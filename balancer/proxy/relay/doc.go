@@ -18,5 +18,5 @@
 //
 // Errors: none of a pair's; the caller is told in over how it ended.
 //
-// Files in reading order: engine.go (life, Carry), loop.go (events, time), link.go (one pair: what to do next), socket.go (one side), bulk.go (pipes).
+// Files in reading order: engine.go (life, Carry), loop.go (events, time), rush.go (a loop that is busy), link.go (one pair: what to do next), socket.go (one side), bulk.go (pipes).
 package relay

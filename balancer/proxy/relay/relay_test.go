@@ -355,3 +355,23 @@ func FuzzOrder(f *testing.F) {
 		r.ends(over, Ended)
 	})
 }
+
+// TestRush is on after a period with many events, and off after one with few or one that came late.
+func TestRush(t *testing.T) {
+	var r rush
+	for i := range int64(40) { // 200 events in 10 ms
+		r.count(5, i*rushPeriod/40)
+	}
+	if r.on {
+		t.Error("on within the first period")
+	}
+	if r.count(1, rushPeriod); !r.on {
+		t.Error("off after a period with many events")
+	}
+	if r.count(500, 2*rushPeriod); r.on {
+		t.Error("on after a period with one event")
+	}
+	if r.count(1, 5*rushPeriod); r.on {
+		t.Error("on after a pause")
+	}
+}
