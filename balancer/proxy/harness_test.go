@@ -186,11 +186,16 @@ func (n *tnode) await(what string, cond func() bool) {
 // idle waits until every claim of the node is given back.
 func (n *tnode) idle() {
 	n.b.t.Helper()
-	// Between two targets a connection has no claim and is open: both have to come to rest.
-	n.await("all claims given back and all connections closed", func() bool {
-		c := n.bal.Counts()
-		return c.Taken == c.Returned && n.srv.Stats().Open == 0
-	})
+	// Between two targets a connection is open and has no claim, for as long as it may wait; what was open ends before its claim.
+	ctx, cancel := context.WithTimeout(n.b.t.Context(), patience+limit)
+	defer cancel()
+	if err := n.srv.Drained(ctx); err != nil {
+		n.b.t.Fatalf("connections are left: %v; %+v", err, n.srv.Stats())
+	}
+	n.await("all claims given back", func() bool { c := n.bal.Counts(); return c.Taken == c.Returned })
+	if st := n.srv.Stats(); st.Open != 0 {
+		n.b.t.Errorf("no claim is left, and yet: %+v", st)
+	}
 }
 
 // workers makes the node's workers known and ready.

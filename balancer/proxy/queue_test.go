@@ -71,7 +71,6 @@ func TestFullPeerRefuses(t *testing.T) {
 		t.Errorf("a full peer is ejected: %+v", got)
 	}
 	busy.Close()
-	there.idle()
 	door.hears("there")
 	if got := ask(t, c, "y"); got == "" {
 		t.Error("who waited was not served")
