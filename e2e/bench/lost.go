@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"strings"
 	"syscall"
 	"time"
 
@@ -50,14 +51,6 @@ func lostLoad(addr, how string, event func()) load.Options {
 		At: lostAt, Event: event}
 }
 
-// signalOf is what is done to the processes that are lost.
-func signalOf(name string) syscall.Signal {
-	if len(name) >= len(stopped) && name[len(name)-len(stopped):] == stopped {
-		return syscall.SIGSTOP
-	}
-	return syscall.SIGKILL
-}
-
 // runLost kills or stops one of two servers with all its processes: of meshnode a whole node.
 func runLost(ctx context.Context, j job, f front.Front, r *result) error {
 	cmd, err := j.server(sleepKind)
@@ -100,10 +93,9 @@ func runWorkerLost(ctx context.Context, j job, c contender.Contender, r *result)
 
 // lose sends the load and, at its time, the signal. Processes that were stopped are ended afterwards.
 func lose(j job, addr string, victims []int, r *result) error {
-	sig := signalOf(j.Name)
-	how := killed
-	if sig == syscall.SIGSTOP {
-		how = stopped
+	how, sig := killed, syscall.SIGKILL
+	if strings.HasSuffix(j.Name, stopped) {
+		how, sig = stopped, syscall.SIGSTOP
 	}
 	err := r.run(lostLoad(addr, how, func() {
 		for _, pid := range victims {

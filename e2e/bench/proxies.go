@@ -2,7 +2,7 @@ package main
 
 import (
 	"context"
-	"fmt"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -86,7 +86,7 @@ func runFront(ctx context.Context, j job, r *result) (err error) {
 	}
 	defer func() {
 		if os.Geteuid() != 0 { // in namespaces of its own everything ends with the job
-			err = joined(err, f.Close())
+			err = errors.Join(err, f.Close())
 		}
 	}()
 	switch j.Kind {
@@ -123,14 +123,4 @@ func settled() { time.Sleep(1500 * time.Millisecond) }
 func (j job) nodeApp() ([]string, error) {
 	script := filepath.Join(j.Dir, "app.js")
 	return []string{"node", script}, j.install("app.js", script)
-}
-
-func joined(a, b error) error {
-	switch {
-	case a == nil:
-		return b
-	case b == nil:
-		return a
-	}
-	return fmt.Errorf("%w; %w", a, b)
 }

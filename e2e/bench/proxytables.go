@@ -55,20 +55,28 @@ func missing(who string, rs []result, columns int) ([]string, bool) {
 	return row, true
 }
 
-func forwardTable(results []result) string {
+// rowsOf is a row for each contender of each job of a kind and a mode; what could not be run has one that says why, of as many columns.
+func rowsOf(results []result, kind, mode string, columns int, row func(name, who string, rs []result) []string) [][]string {
 	var rows [][]string
-	for _, name := range names(results, kindForward) {
-		for _, who := range contenders(results, name, "") {
-			rs := of(results, name, "", who)
-			if row, no := missing(who, rs, 8); no {
-				rows = append(rows, row)
-				continue
+	for _, name := range names(results, kind) {
+		for _, who := range contenders(results, name, mode) {
+			rs := of(results, name, mode, who)
+			if text, no := missing(who, rs, columns); no {
+				rows = append(rows, text)
+			} else {
+				rows = append(rows, row(name, who, rs))
 			}
-			rows = append(rows, []string{policyOf(who) + strings.TrimPrefix(name, toCheap), spread(rs, "keep_front_rel", "%.2f"), spread(rs, "new_front_rel", "%.2f"), spread(rs, "big_front_rel", "%.2f"),
-				figure(rs, "keep_front_us", "%.1f"), figure(rs, "new_front_us", "%.1f"), figure(rs, "big_front_us", "%.0f"),
-				figure(rs, "keep_back_rel", "%.2f") + " / " + figure(rs, "new_back_rel", "%.2f") + " / " + figure(rs, "big_back_rel", "%.2f")})
 		}
 	}
+	return rows
+}
+
+func forwardTable(results []result) string {
+	rows := rowsOf(results, kindForward, "", 8, func(name, who string, rs []result) []string {
+		return []string{policyOf(who) + strings.TrimPrefix(name, toCheap), spread(rs, "keep_front_rel", "%.2f"), spread(rs, "new_front_rel", "%.2f"), spread(rs, "big_front_rel", "%.2f"),
+			figure(rs, "keep_front_us", "%.1f"), figure(rs, "new_front_us", "%.1f"), figure(rs, "big_front_us", "%.0f"),
+			figure(rs, "keep_back_rel", "%.2f") + " / " + figure(rs, "new_back_rel", "%.2f") + " / " + figure(rs, "big_back_rel", "%.2f")}
+	})
 	text := table("What passing on costs: processor time of the front to that of the load generator", []string{"front", "kept connections", "new connections",
 		"answers of 1 MiB", "us a request, kept", "new", "1 MiB", "on the servers' side (kept / new / 1 MiB)"}, rows)
 	if text == "" {
@@ -80,33 +88,18 @@ func forwardTable(results []result) string {
 }
 
 func heldTable(results []result) string {
-	var rows [][]string
-	for _, name := range names(results, kindHeld) {
-		for _, who := range contenders(results, name, "") {
-			rs := of(results, name, "", who)
-			if row, no := missing(who, rs, 5); no {
-				rows = append(rows, row)
-				continue
-			}
-			rows = append(rows, []string{policyOf(who), figure(rs, "held", "%.0f"), spread(rs, "kb_each", "%.2f"), figure(rs, "descriptors_each", "%.2f"), figure(rs, "base_mb", "%.1f")})
-		}
-	}
+	rows := rowsOf(results, kindHeld, "", 5, func(_, who string, rs []result) []string {
+		return []string{policyOf(who), figure(rs, "held", "%.0f"), spread(rs, "kb_each", "%.2f"), figure(rs, "descriptors_each", "%.2f"), figure(rs, "base_mb", "%.1f")}
+	})
 	return table("Idle connections", []string{"front", "held", "KB each", "descriptors each", "without any, MB"}, rows)
 }
 
 func skewTable(results []result) string {
 	var rows [][]string
-	for _, name := range names(results, kindSkew) {
-		for _, mode := range []string{keepAlive, newConns} {
-			for _, who := range contenders(results, name, mode) {
-				rs := of(results, name, mode, who)
-				if row, no := missing(who, rs, 7); no {
-					rows = append(rows, row)
-					continue
-				}
-				rows = append(rows, append([]string{policyOf(who), mode}, latencies(rs)...))
-			}
-		}
+	for _, mode := range []string{keepAlive, newConns} {
+		rows = append(rows, rowsOf(results, kindSkew, mode, 7, func(_, who string, rs []result) []string {
+			return append([]string{policyOf(who), mode}, latencies(rs)...)
+		})...)
 	}
 	text := table("One of four servers ten times slower, ms", []string{"front", "load", "p50", "p99", "p99.9", "most", "failed"}, rows)
 	if text == "" {
@@ -134,27 +127,17 @@ func latencies(rs []result) []string {
 }
 
 func cellTable(results []result) string {
-	var rows [][]string
-	for _, name := range names(results, kindCell) {
-		base := of(results, name, "", meshnode)
-		for _, who := range contenders(results, name, "") {
-			rs := of(results, name, "", who)
-			if row, no := missing(who, rs, 8); no {
-				rows = append(rows, row)
-				continue
-			}
-			row := append([]string{policyOf(who), name}, latencies(rs)...)
-			var ratio []float64
-			for _, r := range rs {
-				for _, b := range base {
-					if b.Round == r.Round && b.Load != nil && r.Load.P99 > 0 {
-						ratio = append(ratio, b.Load.P99/r.Load.P99)
-					}
+	rows := rowsOf(results, kindCell, "", 8, func(name, who string, rs []result) []string {
+		var ratio []float64
+		for _, r := range rs {
+			for _, b := range of(results, name, "", meshnode) {
+				if b.Round == r.Round && b.Load != nil && r.Load.P99 > 0 {
+					ratio = append(ratio, b.Load.P99/r.Load.P99)
 				}
 			}
-			rows = append(rows, append(row, fmt.Sprintf("%.2f", median(ratio))))
 		}
-	}
+		return append(append([]string{policyOf(who), name}, latencies(rs)...), fmt.Sprintf("%.2f", median(ratio)))
+	})
 	text := table("Four nodes, clients at every door, ms", []string{"policy", "cluster", "p50", "p99", "p99.9", "most", "failed", "p99 of meshnode's default to it"}, rows)
 	if text == "" {
 		return ""
@@ -165,16 +148,9 @@ func cellTable(results []result) string {
 func lostTable(results []result) string {
 	var rows [][]string
 	for _, kind := range []string{kindLost, kindWorkerLost} {
-		for _, name := range names(results, kind) {
-			for _, who := range contenders(results, name, keepAlive) {
-				rs := of(results, name, keepAlive, who)
-				if row, no := missing(who, rs, 6); no {
-					rows = append(rows, row)
-					continue
-				}
-				rows = append(rows, []string{policyOf(who), name, each(failed)(rs), each(until)(rs), each(late)(rs), each(quantiles)(rs)})
-			}
-		}
+		rows = append(rows, rowsOf(results, kind, keepAlive, 6, func(name, who string, rs []result) []string {
+			return []string{policyOf(who), name, each(failed)(rs), each(until)(rs), each(late)(rs), each(quantiles)(rs)}
+		})...)
 	}
 	text := table("Something dies, or stops", []string{"who", "what", "failed", "last one due after, s", "later than 100 ms", "p50/p99/most, ms"}, rows)
 	if text == "" {
@@ -213,21 +189,13 @@ func workersTable(results []result) string {
 }
 
 func burstTable(results []result) string {
-	var rows [][]string
-	for _, name := range names(results, kindBurst) {
-		for _, who := range contenders(results, name, "") {
-			rs := of(results, name, "", who)
-			if row, no := missing(who, rs, 7); no {
-				rows = append(rows, row)
-				continue
-			}
-			row := []string{policyOf(who)}
-			for _, key := range []string{"burst_failed", "burst_slowest_ms", "held", "before_mb", "burst_mb", "held_mb"} {
-				row = append(row, figure(rs, key, "%.0f"))
-			}
-			rows = append(rows, row)
+	rows := rowsOf(results, kindBurst, "", 7, func(_, who string, rs []result) []string {
+		row := []string{policyOf(who)}
+		for _, key := range []string{"burst_failed", "burst_slowest_ms", "held", "before_mb", "burst_mb", "held_mb"} {
+			row = append(row, figure(rs, key, "%.0f"))
 		}
-	}
+		return row
+	})
 	return table("10,000 connections at once to two Node.js workers, then 20,000 that idle", []string{"who", "failed of the burst", "slowest answer, ms", "held",
 		"memory of the supervisor before, MB", "after the burst", "with the idle ones"}, rows)
 }

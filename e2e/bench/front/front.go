@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"os"
 	"os/exec"
@@ -191,7 +192,7 @@ func answers(ctx context.Context, addr string, p *process) error {
 // environ is the environment of a server.
 func (s Service) environ(port int, name string) []string {
 	env := contender.Environ("PORT="+strconv.Itoa(port), "APP_PORT="+strconv.Itoa(port), "SERVER="+name)
-	for _, k := range slices.Sorted(mapKeys(s.Env)) {
+	for _, k := range slices.Sorted(maps.Keys(s.Env)) {
 		env = append(env, k+"="+s.Env[k])
 	}
 	return env

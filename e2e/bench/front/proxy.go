@@ -4,14 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"iter"
 	"maps"
 	"os"
 	"path/filepath"
 	"strconv"
 )
-
-func mapKeys(m map[string]string) iter.Seq[string] { return maps.Keys(m) }
 
 // plan is how a proxy is run.
 type plan struct {
