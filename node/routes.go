@@ -90,9 +90,13 @@ func (r *routes) part(peer string, stops bool) {
 	if r.parts[peer] == stops {
 		return
 	}
-	r.parts[peer] = stops
+	if !stops {
+		delete(r.parts, peer)
+		return
+	}
+	r.parts[peer] = true
 	for id, w := range r.takes {
-		if !stops || w.Channel == nil {
+		if w.Channel == nil {
 			continue
 		}
 		if err := w.Channel.Part(); err != nil {
