@@ -23,6 +23,7 @@ type claim struct {
 type claimFlags struct {
 	pending bool // offered, not yet taken
 	long    bool // older than ledger.age's limit
+	ended   bool // its target has sent all it will
 	done    bool // given back
 	alone   bool // its worker had no other short connection when it came
 	door    bool // it came in at this node
@@ -113,13 +114,12 @@ func (l *ledger) taken(c *claim) {
 	}
 }
 
-// release ends a claim. What a long-lived connection took is no service time; but one that was merely slow counts, else a node that takes
+// release takes a claim off its target. What a long-lived connection took is no service time; but one that was merely slow counts, else a node that takes
 // longer than longFloor for everything would never learn that it is slow.
 func (l *ledger) release(c *claim, d DoneInfo) {
 	if c.flags.pending {
 		l.taken(c)
 	}
-	c.flags.done = true
 	if !c.flags.long {
 		l.young.remove(c)
 	}
@@ -145,6 +145,22 @@ func (l *ledger) release(c *claim, d DoneInfo) {
 	if !d.Refused && !d.Failed {
 		l.service.observe(d.Now, d.Now.Sub(c.since), d.Now.Sub(later(c.since, w.ended)), c.flags.alone)
 		w.ended = d.Now
+	}
+}
+
+// linger marks a claim that is about to be released while its worker still has the connection, from which it may read.
+func (l *ledger) linger(c *claim) {
+	c.flags.ended = true
+	if c.worker != nil {
+		c.worker.ending++
+	}
+}
+
+// part ends a claim that has lingered.
+func (l *ledger) part(c *claim) {
+	if c.worker != nil {
+		c.worker.ending--
+		l.forget(c.worker)
 	}
 }
 

@@ -174,10 +174,28 @@ func (p *Picker) taken(c *claim) {
 	p.notify()
 }
 
+func (p *Picker) ended(c *claim, now time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if c.flags.done || c.flags.ended {
+		return
+	}
+	p.ledger.linger(c)
+	p.ledger.release(c, DoneInfo{Now: now})
+	p.notify()
+}
+
 func (p *Picker) release(c *claim, d DoneInfo) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if c.flags.done {
+		return
+	}
+	c.flags.done = true
+	if c.flags.ended {
+		p.ledger.part(c)
+		p.totals.returned.Add(1)
+		p.notify()
 		return
 	}
 	switch {
@@ -276,7 +294,7 @@ func (p *Picker) Open(worker string) int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if w := p.ledger.workers[worker]; w != nil {
-		return w.open + w.direct.Open
+		return w.open + w.ending + w.direct.Open
 	}
 	return 0
 }

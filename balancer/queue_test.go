@@ -38,6 +38,55 @@ func TestLimit(t *testing.T) {
 	r.settled()
 }
 
+// A connection whose worker has sent all it will makes room for the next, and still holds up the end of its worker.
+func TestEndedMakesRoom(t *testing.T) {
+	r := newRig(t, Worker{ID: "w"})
+	r.p.Configure(limited(1))
+	a := r.must(PickInfo{}, "w")
+	a.Taken()
+	r.refused(PickInfo{}, ErrFull)
+	changed := r.p.Changed()
+	r.n = r.n.Add(3 * time.Millisecond)
+	a.Ended(r.n)
+	select {
+	case <-changed:
+	default:
+		t.Error("nobody who waits is told")
+	}
+	if s := r.p.Local(r.n).Service; s != 3*time.Millisecond {
+		t.Errorf("the service time is %v, want 3ms: to the end of the answer", s)
+	}
+	b := r.must(PickInfo{}, "w")
+	if n := r.p.Open("w"); n != 2 {
+		t.Errorf("%d connections are open on the worker, want 2", n)
+	}
+	b.Ended(r.n)
+	b.Ended(r.n) // nothing more happens
+	r.p.SetWorkers(nil)
+	b.Done(DoneInfo{Now: r.n})
+	b.Ended(r.n)
+	if n := r.p.Open("w"); n != 1 {
+		t.Errorf("%d connections are open on the worker that has left, want 1", n)
+	}
+	a.Done(DoneInfo{Now: r.n.Add(time.Second)})
+	a.Done(DoneInfo{Now: r.n.Add(time.Second)})
+	if n := r.p.Open("w"); n != 0 {
+		t.Errorf("%d connections are open on the worker, want none", n)
+	}
+	r.settled()
+
+	r.b.SetLink("peer", true)
+	r.p.SetReport("peer", Report{Ready: 1}, r.n)
+	c := r.must(PickInfo{}, "peer")
+	c.Taken()
+	r.refused(PickInfo{}, ErrFull)
+	c.Ended(r.n)
+	d := r.must(PickInfo{}, "peer")
+	c.Done(DoneInfo{Now: r.n})
+	d.Done(DoneInfo{Now: r.n})
+	r.settled()
+}
+
 // TestPeersLimit reckons a peer's room by its report and what was sent there since.
 func TestPeersLimit(t *testing.T) {
 	r := newRig(t)

@@ -46,6 +46,14 @@ func (r PickResult) Taken() {
 	}
 }
 
+// Ended notes that the target has sent all it will: it serves the connection no more, and the claim counts neither as load nor against a limit from
+// here on. It is still to be given back with Done.
+func (r PickResult) Ended(now time.Time) {
+	if r.claim != nil {
+		r.picker.ended(r.claim, now)
+	}
+}
+
 // Done gives the claim back.
 func (r PickResult) Done(d DoneInfo) {
 	if r.claim != nil {

@@ -17,6 +17,7 @@ type workerState struct {
 	open    int // claims, short and long
 	long    int // of these, long-lived
 	pending int // of these, offered and not yet taken
+	ending  int // released claims whose connection is not over
 	lastUse uint64
 
 	direct   direct    // what it accepted by itself
@@ -79,7 +80,7 @@ func (l *ledger) state(id string) *workerState {
 
 // forget drops a worker that is neither ready nor in use.
 func (l *ledger) forget(w *workerState) {
-	if !w.ready && w.load() == 0 {
+	if !w.ready && w.load() == 0 && w.ending == 0 {
 		delete(l.workers, w.ID)
 	}
 }

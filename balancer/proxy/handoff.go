@@ -171,11 +171,7 @@ func (c *conn) introduce(wc net.Conn, v HeaderVersion, limit time.Duration) erro
 // join relays between the client's own socket and the target that took it. It does not block.
 func (s *Server) join(c *conn, r balancer.PickResult, target net.Conn) {
 	tune(c.fd)
-	peer := ""
-	if r.Target.Kind == balancer.KindPeer {
-		peer = r.Target.ID
-	}
-	s.carry(party{fd: c.fd}, party{conn: target}, peer, func() { c.finished(r, false) })
+	s.carry(c, r, party{fd: c.fd}, party{conn: target})
 }
 
 // accepted tells the peer that its connection is served, and relays. It does not block.
@@ -187,7 +183,7 @@ func (s *Server) accepted(c *conn, r balancer.PickResult, worker party) {
 		return
 	}
 	s.stats.forwardedIn.Add(1)
-	s.carry(party{conn: c.stream}, worker, "", func() { c.finished(r, false) })
+	s.carry(c, r, party{conn: c.stream}, worker)
 }
 
 // finished counts c as closed and gives its claim back, in this order: whoever waits for the last claim finds all counted.

@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"meshnode/balancer"
 	"meshnode/balancer/proxy/relay"
 )
 
@@ -45,9 +46,9 @@ func (s *Server) CutPeer(peer string) {
 	}
 }
 
-// carry relays between two parties, to a peer if it is named, until both directions have ended, closes them, and then calls over, once. It does
-// not block.
-func (s *Server) carry(a, b party, peer string, over func()) {
+// carry relays c between two parties until both directions have ended, and closes them. b is what serves it, which r has claimed. It does not block.
+func (s *Server) carry(c *conn, r balancer.PickResult, a, b party) {
+	over := func() { c.finished(r, false) }
 	if s.way.engine == nil || !a.socket() || !b.socket() {
 		if !s.start(func() { s.copyBoth(a, b); over() }) {
 			a.cut()
@@ -59,7 +60,11 @@ func (s *Server) carry(a, b party, peer string, over func()) {
 	sa, erra := a.side()
 	sb, errb := b.side()
 	if erra == nil && errb == nil {
-		if s.way.engine.Carry(sa, sb, peer, func(relay.Cause) { over() }) != nil {
+		p := relay.Pair{A: sa, B: sb, Said: func() { r.Ended(time.Now()) }, Over: func(relay.Cause) { over() }}
+		if r.Target.Kind == balancer.KindPeer {
+			p.To = r.Target.ID
+		}
+		if s.way.engine.Carry(p) != nil {
 			over()
 		}
 		return

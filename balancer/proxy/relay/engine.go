@@ -29,6 +29,14 @@ type Side struct {
 	Layer Layer // nil: the socket's own bytes are relayed
 }
 
+// Pair is what is relayed. Its functions are called by a goroutine that must not be held up.
+type Pair struct {
+	A, B Side
+	To   string      // To names where the pair leads to, for CutTo.
+	Said func()      // Said is called at most once, when all that B sends has come; it may be nil.
+	Over func(Cause) // Over is called once, when the pair has ended and its sockets are closed.
+}
+
 // Cause says how a pair ended.
 type Cause uint8
 
@@ -81,12 +89,11 @@ func (e *Engine) SetIdle(d time.Duration) {
 	}
 }
 
-// Carry relays between two sides, whose sockets it closes in the end. to names where the pair leads to, for CutTo. It does not block; over is called
-// once, when the pair has ended and its sockets are closed, from a goroutine that must not be held up. On an error the sockets are closed and
-// over is not called.
-func (e *Engine) Carry(a, b Side, to string, over func(Cause)) error {
+// Carry relays between two sides, whose sockets it closes in the end. It does not block. On an error the sockets are closed and p's functions are
+// not called.
+func (e *Engine) Carry(p Pair) error {
 	l := e.loops[int(e.next.Add(1))%len(e.loops)]
-	if !l.add(newLink(a, b, to, over)) {
+	if !l.add(newLink(p)) {
 		return ErrClosed
 	}
 	return nil

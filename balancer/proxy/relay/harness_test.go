@@ -97,7 +97,7 @@ func (r *rig) carry(a, b Side) chan Cause { return r.carryTo("", a, b) }
 func (r *rig) carryTo(to string, a, b Side) chan Cause {
 	r.t.Helper()
 	over := make(chan Cause, 2)
-	if err := r.e.Carry(a, b, to, func(c Cause) { over <- c }); err != nil {
+	if err := r.e.Carry(Pair{A: a, B: b, To: to, Over: func(c Cause) { over <- c }}); err != nil {
 		r.t.Fatal(err)
 	}
 	return over

@@ -15,6 +15,7 @@ type link struct {
 	sides  [2]side
 	flows  [2]flow
 	tell   func(Cause)
+	said   func() // called at the end of what the second side sends; nil = nobody wants to know, or was told
 	to     string // where it leads to, "" = nowhere that is ever cut
 	used   int64  // when a byte moved last, on the loop's clock
 	slot   int    // -1 once ended
@@ -35,10 +36,10 @@ type flow struct {
 	done  bool // and the other side was told
 }
 
-func newLink(a, b Side, to string, tell func(Cause)) *link {
-	k := &link{tell: tell, to: to, slot: -1}
-	k.sides[0] = side{Side: a, writable: true}
-	k.sides[1] = side{Side: b, writable: true}
+func newLink(p Pair) *link {
+	k := &link{tell: p.Over, said: p.Said, to: p.To, slot: -1}
+	k.sides[0] = side{Side: p.A, writable: true}
+	k.sides[1] = side{Side: p.B, writable: true}
 	return k
 }
 
@@ -123,6 +124,10 @@ func (k *link) pump(l *loop, i int) (more bool, err error) {
 			f.ended = true
 			if len(f.left) == 0 {
 				l.give(f)
+			}
+			if i == 1 && k.said != nil {
+				k.said()
+				k.said = nil
 			}
 		default:
 			return false, err

@@ -22,7 +22,10 @@ func TestHalfCloseEitherWayFirst(t *testing.T) {
 			r := newRig(t, 1)
 			a, afd := tcp(t)
 			b, bfd := tcp(t)
-			over := r.carry(Side{FD: afd}, Side{FD: bfd})
+			over, said := make(chan Cause, 2), make(chan int, 2)
+			if err := r.e.Carry(Pair{A: Side{FD: afd}, B: Side{FD: bfd}, Said: func() { said <- len(over) }, Over: func(c Cause) { over <- c }}); err != nil {
+				t.Fatal(err)
+			}
 			ends := [2]*net.TCPConn{a, b}
 			early, late := ends[first], ends[1-first]
 			say(t, early, "question")
@@ -30,12 +33,18 @@ func TestHalfCloseEitherWayFirst(t *testing.T) {
 			if got, err := io.ReadAll(late); err != nil || string(got) != "question" {
 				t.Errorf("got %q, %v", got, err)
 			}
+			if told := len(said); told != first { // b is told of before its end is passed on
+				t.Errorf("the end of b was told %d times before %s's other side ended, want %d", told, name, first)
+			}
 			say(t, late, "answer") // the other direction goes on
 			_ = late.CloseWrite()
 			if got, err := io.ReadAll(early); err != nil || string(got) != "answer" {
 				t.Errorf("got %q, %v", got, err)
 			}
 			r.ends(over, Ended)
+			if len(said) != 1 || <-said != 0 {
+				t.Error("the end of b was not told once, before the end of all")
+			}
 		})
 	}
 }
@@ -217,7 +226,7 @@ func TestIdlePairsTakeLittle(t *testing.T) {
 			outer = append(outer, fds[0])
 			s[i].FD = fds[1]
 		}
-		if err := r.e.Carry(s[0], s[1], "", func(Cause) {}); err != nil {
+		if err := r.e.Carry(Pair{A: s[0], B: s[1], Over: func(Cause) {}}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -276,7 +285,7 @@ func TestCloseCutsAll(t *testing.T) {
 	}
 	c, fd := tcp(t)
 	_, other := tcp(t)
-	if err := r.e.Carry(Side{FD: fd}, Side{FD: other}, "", func(Cause) { t.Error("over was called") }); !errors.Is(err, ErrClosed) {
+	if err := r.e.Carry(Pair{A: Side{FD: fd}, B: Side{FD: other}, Over: func(Cause) { t.Error("over was called") }}); !errors.Is(err, ErrClosed) {
 		t.Errorf("got %v", err)
 	}
 	if _, err := c.Read(make([]byte, 1)); !errors.Is(err, syscall.ECONNRESET) {
