@@ -193,7 +193,7 @@ func (n *Node) refreshMembers() {
 	for name := range n.members() {
 		if _, ok := now[name]; !ok {
 			n.bal.Forget(name)
-			n.routes.part(name, false)
+			n.routes.part(name, false, 0)
 			n.view.clients.drop(name)
 		}
 	}

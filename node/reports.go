@@ -64,7 +64,7 @@ func (n *Node) report() (accepted float64) {
 
 // onLoad gives the balancer what a peer reports. Apps that the record does not name are not served there.
 func (n *Node) onLoad(peer string, l mesh.Load, at time.Time) {
-	n.routes.part(peer, l.Draining)
+	n.routes.part(peer, l.Draining, l.ForwardedOut)
 	named := make(map[string]mesh.AppLoad, len(l.Apps))
 	for _, a := range l.Apps {
 		named[a.App] = a

@@ -34,7 +34,7 @@ type routes struct {
 	held  map[listenKey]map[string]bool // worker IDs that listen on it
 	data  map[listenKey]json.RawMessage // the first worker's opaque data, echoed to all
 	takes map[string]supervisor.Worker  // by ID: those that were ready once and live
-	parts map[string]bool               // peers that are about to stop, as workers were told
+	parts map[string]uint64             // peers that are about to stop: how many connections they had passed on when workers were told
 	fault map[listenKey]error           // listeners that could not be opened
 }
 
@@ -42,7 +42,7 @@ type listenKey struct{ app, key string }
 
 func newRoutes(n *Node, shared proxy.Keep) *routes {
 	return &routes{n: n, shared: newSharedSockets(shared), ready: make(map[string]map[string]bool), held: make(map[listenKey]map[string]bool),
-		data: make(map[listenKey]json.RawMessage), fault: make(map[listenKey]error), takes: make(map[string]supervisor.Worker), parts: make(map[string]bool)}
+		data: make(map[listenKey]json.RawMessage), fault: make(map[listenKey]error), takes: make(map[string]supervisor.Worker), parts: make(map[string]uint64)}
 }
 
 // Route implements supervisor.Router.
@@ -82,19 +82,20 @@ func (r *routes) Unroute(w supervisor.Worker) {
 	}
 }
 
-// part follows whether a peer is about to stop. Once it is, workers have the clients leave that came by another server: those connections end with
-// that one, and nobody else can ask for it. Clients of other servers come back at once.
-func (r *routes) part(peer string, stops bool) {
+// part follows whether a peer is about to stop, and how many connections it has passed on so far. Once it is, workers have the clients leave that came
+// by another server: those connections end with that one, and nobody else can ask for it. Clients of other servers come back at once. What waited at
+// its door when it closed comes after that word, so they are told again.
+func (r *routes) part(peer string, stops bool, passed uint64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.parts[peer] == stops {
-		return
-	}
 	if !stops {
 		delete(r.parts, peer)
 		return
 	}
-	r.parts[peer] = true
+	if before, told := r.parts[peer]; told && before == passed {
+		return
+	}
+	r.parts[peer] = passed
 	for id, w := range r.takes {
 		if w.Channel == nil {
 			continue

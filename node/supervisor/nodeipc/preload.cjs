@@ -1,8 +1,8 @@
 'use strict';
 // Loaded into every Node process and thread of a worker (switch off: -no-preload). Four things, and each fails towards plain Node:
 //  - where meshnode speaks to this process, it reports how busy its event loop is, and which connections it has accepted by itself;
-//  - there, it answers "ping", and at "drain" has every further answer carry "Connection: close", and
-//    HTTP/2 say GOAWAY, so that kept clients move to another worker by themselves and no connection is closed under a request on its way;
+//  - there, it answers "ping", and at "drain" and "part" has further answers carry "Connection: close", and
+//    HTTP/2 say GOAWAY, so that kept clients move by themselves and no connection is closed under a request on its way;
 //  - a connection that another server forwarded carries its client's address, which the app sees as the socket's remote address, and
 //    what that server is to be told at the moment when a server of the app takes it;
 //  - a server that would bind a TCP port past Node's cluster module (behind npm, tsx or node --watch, in a thread or a child of the
@@ -176,37 +176,53 @@ function whenClosed(handle, then) {
   };
 }
 
+// Clients are asked to leave by a word that each protocol has: "Connection: close" with the next answer; or GOAWAY, and what is under way is finished.
+// All are when meshnode says drain; when it says part, those that came by another server, which is about to stop: they come back by whichever door
+// is open.
 let draining = false;
-const sessions = new Set(); // of HTTP/2, which has no "Connection: close": they are closed, when what is under way on them is done
-function drain() {
-  if (draining) return;
-  draining = true;
-  for (const session of sessions) session.close();
+let parted = 0; // how often meshnode has said so
+const forwarded = new WeakMap(); // of the handles of connections that came by another server: how often it had before they came
+const sessions = new Map(); // of HTTP/2: their handles
+let asking = false;
+
+function leaves(handle) {
+  if (draining) return true;
+  return (forwarded.get(handle) ?? forwarded.get(handle?._parent)) < parted; // TLS lies over the connection's own
+}
+
+function ask() {
+  for (const [session, handle] of sessions) if (leaves(handle)) session.close();
+  if (asking) return;
+  asking = true;
   try {
-    require('diagnostics_channel').channel('http.server.request.start').subscribe(({ response }) => {
-      response.shouldKeepAlive = false;
+    require('diagnostics_channel').channel('http.server.request.start').subscribe(({ socket, response }) => {
+      if (leaves(socket._handle)) response.shouldKeepAlive = false;
     });
   } catch {
-    // Node before 15.1: no such channel; the drain ends by its deadline.
+    // Node before 15.1: no such channel; clients are cut when they have been waited for long enough.
   }
 }
 
-// part has the clients leave whose connections came by another server, as drain has all: that server is about to stop. They come back by
-// whichever door is open.
-const forwarded = new WeakMap(); // of handles: how often that had been asked before they came
-let parted = 0;
+function drain() {
+  draining = true;
+  ask();
+}
+
 function part() {
   parted++;
-  if (parted > 1) return;
-  try {
-    require('diagnostics_channel').channel('http.server.request.start').subscribe(({ socket, response }) => {
-      const handle = socket._handle;
-      const before = forwarded.get(handle) ?? forwarded.get(handle?._parent); // TLS lies over the connection's own
-      if (before < parted) response.shouldKeepAlive = false;
-    });
-  } catch {
-    // Node before 15.1: they are cut when that server has waited long enough.
-  }
+  ask();
+}
+
+// follow keeps account of a server's sessions, if they are of HTTP/2.
+function follow(server) {
+  if (!/^Http2(Secure)?Server$/.test(server.constructor.name)) return;
+  server.on('session', (session) => {
+    if (session.destroyed) return;
+    const handle = session.socket._handle;
+    sessions.set(session, handle);
+    session.once('close', () => sessions.delete(session));
+    if (leaves(handle)) session.close();
+  });
 }
 
 // hear takes what concerns every process alike, and reports whether that was all.
@@ -494,13 +510,7 @@ if (MESHNODE_WORKER && MESHNODE_IPC) {
   }
 
   net.Server.prototype._listen2 = function (...args) {
-    if (/^Http2(Secure)?Server$/.test(this.constructor.name)) {
-      this.on('session', (session) => {
-        sessions.add(session);
-        session.once('close', () => sessions.delete(session));
-        if (draining) session.close();
-      });
-    }
+    follow(this);
     const [address, port, addressType, backlog, fd, flags] = args;
     const plain = () => listen2.apply(this, args);
     if (this._handle || !(port > 0) || fd >= 0) return plain(); // any free port is private to who asked

@@ -140,21 +140,26 @@ func (w *worker) bring(key string) (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer s.Close()
-	raw, err := s.(*net.TCPConn).SyscallConn()
+	return c, w.give(key, s, netip.AddrPort{})
+}
+
+// give passes a connection to whoever holds key, and closes it here.
+func (w *worker) give(key string, c net.Conn, remote netip.AddrPort) error {
+	defer c.Close()
+	raw, err := c.(*net.TCPConn).SyscallConn()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	var failed error
 	o := make(chan Outcome, 1)
 	err = raw.Control(func(fd uintptr) {
-		failed = w.fam.Offer(key, int(fd), netip.AddrPort{}, func(r Outcome) { o <- r })
+		failed = w.fam.Offer(key, int(fd), remote, func(r Outcome) { o <- r })
 	})
 	if err := errors.Join(err, failed); err != nil {
-		return nil, err
+		return err
 	}
 	if r := <-o; r != Accepted {
-		return nil, fmt.Errorf("outcome %d", r)
+		return fmt.Errorf("outcome %d", r)
 	}
-	return c, nil
+	return nil
 }
