@@ -62,6 +62,7 @@ type Candidate struct {
 	Load    Load          // Load that it was reckoned with
 	Free    int           // Free connections until its hard limit (count); -1 = no limit
 	Cost    time.Duration // Cost is the expected wait and service there, the way not included.
+	Score   float64       // Score is what a policy other than PolicyLeastLoad compares: the least has the connection.
 	Age     time.Duration // Age of its report
 	Ejected time.Duration // Ejected is for how long from now.
 }

@@ -2,6 +2,7 @@ package balancer
 
 import (
 	"reflect"
+	"slices"
 	"testing"
 	"time"
 )
@@ -63,6 +64,54 @@ func TestExplainStates(t *testing.T) {
 		x.Done(DoneInfo{Now: r.n})
 	}
 	r.settled()
+}
+
+// Whoever was compared is in the record, with the figure that decided.
+func TestExplainScores(t *testing.T) {
+	for _, policy := range []string{PolicyRoundRobin, PolicyLeastConnections, PolicyRandom, PolicyHash} {
+		r := cluster(t, with(policy))
+		for i := range 8 {
+			x, err := r.pick(PickInfo{Rand: uint64(i), Client: client(i)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			d := r.p.Explain(PickInfo{Now: r.n}, 1).Last[0]
+			least := d.Considered[0]
+			for _, c := range d.Considered[1:] {
+				if !c.Drawn {
+					t.Errorf("%s: %q was not compared", policy, c.Node)
+				}
+				if c.Score < least.Score {
+					least = c
+				}
+			}
+			if here := x.Target.Kind == KindWorker; len(d.Considered) != 4 || here != (least.Node == "") || !here && least.Node != x.Target.ID {
+				t.Errorf("%s: %v has it, but the least score of %d is that of %q", policy, x.Target, len(d.Considered), least.Node)
+			}
+			defer x.Done(DoneInfo{Now: r.n})
+		}
+	}
+}
+
+// The one that has it is in the record also where more were compared than there is room for.
+func TestExplainIncludesTheChosen(t *testing.T) {
+	r := newRig(t)
+	for i := range 3 * consideredKept {
+		r.b.SetLink(node(i), true)
+		r.p.SetReport(node(i), Report{Ready: 1}, r.n)
+	}
+	r.p.Configure(with(PolicyRoundRobin))
+	for range 3 * consideredKept {
+		x, err := r.pick(PickInfo{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		d := r.p.Explain(PickInfo{Now: r.n}, 1).Last[0]
+		if !slices.ContainsFunc(d.Considered, func(c Candidate) bool { return c.Node == x.Target.ID }) {
+			t.Errorf("%v is not among %d that were considered", x.Target, len(d.Considered))
+		}
+		x.Done(DoneInfo{Now: r.n})
+	}
 }
 
 func TestRecordIsBounded(t *testing.T) {

@@ -37,21 +37,23 @@ func policyOf(name string) policy {
 func least(v *view, why Reason, score func(p *peerApp, workers float64) float64) *peerApp {
 	var best *peerApp
 	least, found, soft := math.Inf(1), false, false
-	try := func(p *peerApp, workers float64, s bool) {
+	try := func(p *peerApp, workers float64, s bool) float64 {
 		c := score(p, workers)
 		if !found || soft && !s || soft == s && c < least {
 			best, least, found, soft = p, c, true, s
 		}
+		return c
 	}
 	if v.here != nil {
-		try(nil, v.self.Workers, v.soft)
+		v.look.Considered[0].Score = try(nil, v.self.Workers, v.soft)
 	}
 	for p := range v.others {
-		try(p, v.load(p).Workers, v.softPeer(p))
+		l := v.load(p)
+		v.weigh(p, l, try(p, l.Workers, v.softPeer(p)))
 	}
 	v.look.Why = why
 	if best != nil {
-		v.consider(best)
+		v.include(best, least)
 	}
 	return best
 }
@@ -61,7 +63,7 @@ func least(v *view, why Reason, score func(p *peerApp, workers float64) float64)
 type roundRobin struct{}
 
 func (roundRobin) peer(v *view) *peerApp {
-	return least(v, WhyTurn, func(p *peerApp, _ float64) float64 { return v.turn(p) })
+	return least(v, WhyTurn, func(p *peerApp, _ float64) float64 { return v.turn(p) - v.turns.now })
 }
 
 func (roundRobin) before(_ *view, a, b *workerState) bool { return a.unused(b) }

@@ -180,6 +180,26 @@ func (v *view) consider(p *peerApp) time.Duration {
 	return c
 }
 
+// weigh notes that the peer was compared by a policy's score.
+func (v *view) weigh(p *peerApp, l Load, score float64) {
+	if len(v.look.Considered) == cap(v.look.Considered) {
+		return
+	}
+	f := v.figures(p, l, cost(l, v.median, v.hop), StateFree)
+	f.Drawn, f.Score = true, score
+	v.look.add(f)
+}
+
+// include has the peer among those that were compared, in the place of the last where there was no room for it.
+func (v *view) include(p *peerApp, score float64) {
+	seen := v.look.Considered
+	if slices.ContainsFunc(seen[1:], func(c Candidate) bool { return c.Node == p.name }) {
+		return
+	}
+	v.look.Considered = seen[:len(seen)-1]
+	v.weigh(p, v.load(p), score)
+}
+
 // alone tells that there is no peer that could serve.
 func (v *view) alone() bool { return len(v.peers.near)+len(v.peers.far) == 0 }
 

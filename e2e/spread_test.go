@@ -29,7 +29,7 @@ func three(t *testing.T) (*lab.Lab, []*lab.Node) {
 	return l, nodes
 }
 
-// 300 new connections of 5 ms, eight at a time, to one host are all answered and reach all six workers.
+// 300 new connections of 5 ms, eight at a time, to one host are all answered and reach all six workers. Then each policy is set in turn.
 func TestEveryWorkerIsReachedThroughOneServer(t *testing.T) {
 	l, nodes := three(t)
 	by, err := lab.Many(l.Client(true), nodes[0].URL(3000, "/?ms=5"), 300, 8)
@@ -40,6 +40,7 @@ func TestEveryWorkerIsReachedThroughOneServer(t *testing.T) {
 	if len(by) != 6 {
 		t.Errorf("reached %d of 6 workers", len(by))
 	}
+	policiesHold(t, l, nodes)
 }
 
 // 64 connections at once, 200 ms each, one at a time per worker: done within 1.3 times the ideal 2.2 s. A worker with k of them needs

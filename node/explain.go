@@ -43,7 +43,7 @@ func (n *Node) explain(q api.ExplainQuery) api.Explanation {
 }
 
 func (n *Node) decision(d balancer.Decision) api.Decision {
-	out := api.Decision{Time: d.At.UTC(), Kind: api.PlacedNowhere, Target: d.Target.ID, Why: d.Why.String(), Median: d.Median.Seconds(), Hop: d.Hop.Seconds(),
+	out := api.Decision{Time: d.At.UTC(), Policy: d.Policy, Kind: api.PlacedNowhere, Target: d.Target.ID, Why: d.Why.String(), Median: d.Median.Seconds(), Hop: d.Hop.Seconds(),
 		Margin: d.Margin.Seconds(), ZoneMargin: d.ZoneMargin.Seconds(), Waiting: d.Waiting, Peers: d.Peers, Considered: []api.Candidate{}}
 	if d.Client.IsValid() {
 		out.Client = d.Client.String()
@@ -56,7 +56,7 @@ func (n *Node) decision(d balancer.Decision) api.Decision {
 	}
 	for _, c := range d.Considered {
 		x := api.Candidate{Node: c.Node, Here: c.Node == "", Compared: c.Drawn || c.Node == "", State: c.State.String(), OtherZ: c.Far, Workers: c.Load.Workers,
-			Open: c.Load.Open, Long: c.Load.Long, Free: c.Free, Service: c.Load.Service.Seconds(), Expected: c.Cost.Seconds(), Age: c.Age.Seconds(), Ejected: c.Ejected.Seconds()}
+			Open: c.Load.Open, Long: c.Load.Long, Free: c.Free, Service: c.Load.Service.Seconds(), Expected: c.Cost.Seconds(), Score: c.Score, Age: c.Age.Seconds(), Ejected: c.Ejected.Seconds()}
 		if x.Here {
 			x.Node = n.s.Node
 		}
@@ -77,7 +77,7 @@ func reasonOf(d balancer.Decision) string {
 	case balancer.WhyOnlyThere:
 		return "no worker here could take it"
 	case balancer.WhyCheaperHere:
-		return "no node that it was compared with would serve it sooner by more than " + gain
+		return "no other serves it sooner by more than " + gain
 	case balancer.WhyCheaperThere:
 		return "there it is served sooner by more than " + gain
 	case balancer.WhySoft:
@@ -87,7 +87,7 @@ func reasonOf(d balancer.Decision) string {
 	case balancer.WhyTurn:
 		return "it is its turn"
 	case balancer.WhyFewest:
-		return "it has the fewest connections per worker of those that came in here"
+		return "it has the fewest per worker of those that came in here"
 	case balancer.WhyChance:
 		return "by chance"
 	case balancer.WhyAddress:

@@ -141,6 +141,11 @@ func dialFrom(ctx context.Context, ns, network, addr string) (net.Conn, error) {
 	return r.c, r.err
 }
 
+// DialContext dials from the host.
+func (h *Host) DialContext(ctx context.Context, network, addr string) (net.Conn, error) {
+	return dialFrom(ctx, h.ns, network, addr)
+}
+
 // Command returns a command that runs on the host.
 func (h *Host) Command(name string, args ...string) *exec.Cmd {
 	if h.ns == "" {

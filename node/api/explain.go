@@ -34,6 +34,7 @@ type Explanation struct {
 type Decision struct {
 	Time       time.Time   `json:"time"`
 	Client     string      `json:"client,omitempty"`
+	Policy     string      `json:"policy"`
 	Kind       string      `json:"kind"`   // PlacedHere, PlacedThere or PlacedNowhere
 	Target     string      `json:"target"` // worker or node
 	Why        string      `json:"why"`    // one of a few words that stay the same
@@ -66,7 +67,8 @@ type Candidate struct {
 	Long     float64 `json:"long"`
 	Free     int     `json:"free"` // places until max_connections; -1 = no limit
 	Service  float64 `json:"service_seconds"`
-	Expected float64 `json:"expected_seconds"` // wait and service there
+	Expected float64 `json:"expected_seconds"` // wait and service there; what least_load compares, and the way
+	Score    float64 `json:"score"`            // Score is what the other policies compare: the least has the connection
 	Age      float64 `json:"report_age_seconds"`
 	Ejected  float64 `json:"ejected_seconds,omitempty"` // for how long from now
 }
