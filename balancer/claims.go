@@ -25,7 +25,7 @@ type claimFlags struct {
 	long    bool // older than ledger.age's limit
 	ended   bool // its target has sent all it will
 	done    bool // given back
-	alone   bool // its worker had no other short connection when it came
+	alone   bool // its worker did not have to let it wait
 	door    bool // it came in at this node
 }
 
@@ -79,13 +79,14 @@ type ledger struct {
 
 func newLedger() ledger { return ledger{workers: make(map[string]*workerState)} }
 
-func (l *ledger) claimWorker(w *workerState, now time.Time, door bool) *claim {
+// claimWorker gives a connection to a worker that serves so many at once.
+func (l *ledger) claimWorker(w *workerState, now time.Time, door bool, concurrency int) *claim {
 	l.picks++
 	if w.pending == 0 {
 		w.progress, w.moved = now, false
 	}
 	c := &claim{target: Target{KindWorker, w.ID}, worker: w, since: now}
-	c.flags = claimFlags{pending: true, alone: w.open == w.long && w.direct.short == 0, door: door}
+	c.flags = claimFlags{pending: true, alone: w.open-w.long+w.direct.short < concurrency, door: door}
 	w.open++
 	w.pending++
 	w.lastUse = l.picks

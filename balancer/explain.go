@@ -43,7 +43,7 @@ func (v *view) complete(look *Decision) {
 		c := Candidate{Node: p.name, State: StateIdle, Far: v.links.facts().far(p.node), Free: -1, Age: v.info.Now.Sub(p.receivedAt)}
 		if p.report.Ready > 0 {
 			l := v.load(p)
-			c = v.figures(p, l, cost(l, v.median, v.hop), v.state(p, false))
+			c = v.figures(p, l, v.cost(l), v.state(p, false))
 			if !p.heard && c.State == StateFree {
 				c.State = StateSilent
 			}

@@ -14,17 +14,20 @@ type Load struct {
 	Service time.Duration // Service is the smoothed service time, 0 = not known
 }
 
-// cost is the time a new connection is expected to wait and be served on a node with load l.
-func cost(l Load, median, hop time.Duration) time.Duration {
+// cost is the time a new connection is expected to wait and be served on a node with load l, whose workers serve so many at once.
+func cost(l Load, concurrency int, median, hop time.Duration) time.Duration {
 	service := float64(smoothService(l.Service, median))
 	workers := l.Workers
 	if workers <= 0 {
 		workers = 1
 	}
+	workers *= float64(concurrency)
 	wait := max(0, l.Open+1-workers) / workers * service
 	held := l.Long / workers * (longWeight*float64(median) + 2*float64(hop))
 	return time.Duration(wait + service + held)
 }
+
+func (v *view) cost(l Load) time.Duration { return cost(l, v.set.concurrency(), v.median, v.hop) }
 
 // leastLoad is the default policy: here while a worker is idle, else the peer that is cheaper by more than the hop and a
 // margin, out of a few drawn at random.
@@ -56,7 +59,7 @@ func (leastLoad) peer(v *view) *peerApp {
 func (v *view) forwards(p *peerApp, c time.Duration) (bool, Reason) {
 	soft := v.softPeer(p)
 	switch {
-	case v.soft && !soft, v.soft == soft && c+v.hop+v.times(v.set.Margin) < cost(v.self, v.median, v.hop):
+	case v.soft && !soft, v.soft == soft && c+v.hop+v.times(v.set.Margin) < v.cost(v.self):
 		return true, WhyCheaperThere
 	case !v.soft && soft:
 		return false, WhySoft
@@ -69,7 +72,7 @@ func (leastLoad) stays(v *view) bool {
 		return true
 	}
 	for p := range v.others {
-		c := cost(v.load(p), v.median, v.hop)
+		c := v.cost(v.load(p))
 		if v.links.facts().far(p.node) {
 			c += v.times(v.set.ZoneMargin)
 		}
@@ -131,7 +134,7 @@ func (v *view) fastest() (best *peerApp) {
 		if smoothService(p.report.Service, v.median) > v.median {
 			continue
 		}
-		if c := cost(v.load(p), v.median, v.hop); best == nil || c < least {
+		if c := v.cost(v.load(p)); best == nil || c < least {
 			best, least = p, c
 		}
 	}

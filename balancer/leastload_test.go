@@ -12,21 +12,24 @@ const ms = time.Millisecond
 
 func TestCost(t *testing.T) {
 	for _, tc := range []struct {
-		name string
-		l    Load
-		want time.Duration
+		name        string
+		concurrency int
+		l           Load
+		want        time.Duration
 	}{
-		{"idle", Load{Workers: 2}, 10 * ms},
-		{"one worker idle", Load{Workers: 2, Open: 1}, 10 * ms},
-		{"all busy", Load{Workers: 2, Open: 2}, 15 * ms},
-		{"queues", Load{Workers: 2, Open: 6}, 35 * ms},
-		{"slow", Load{Workers: 2, Service: 100 * ms}, 100 * ms},
-		{"a little slow is as good", Load{Workers: 2, Service: 14 * ms}, 10 * ms},
-		{"a long-lived one on each", Load{Workers: 2, Long: 2}, 10*ms + 2*10*ms + 2*ms},
-		{"twice the weight", Load{Workers: 4, Open: 4}, 12500 * time.Microsecond},
-		{"slow start", Load{Workers: 0.2, Open: 1}, 10*ms + 90*ms},
+		{"room for two more at once", 4, Load{Workers: 2, Open: 6}, 10 * ms},
+		{"all of eight busy", 4, Load{Workers: 2, Open: 8}, 11250 * time.Microsecond},
+		{"idle", 0, Load{Workers: 2}, 10 * ms},
+		{"one worker idle", 0, Load{Workers: 2, Open: 1}, 10 * ms},
+		{"all busy", 0, Load{Workers: 2, Open: 2}, 15 * ms},
+		{"queues", 0, Load{Workers: 2, Open: 6}, 35 * ms},
+		{"slow", 0, Load{Workers: 2, Service: 100 * ms}, 100 * ms},
+		{"a little slow is as good", 0, Load{Workers: 2, Service: 14 * ms}, 10 * ms},
+		{"a long-lived one on each", 0, Load{Workers: 2, Long: 2}, 10*ms + 2*10*ms + 2*ms},
+		{"twice the weight", 0, Load{Workers: 4, Open: 4}, 12500 * time.Microsecond},
+		{"slow start", 0, Load{Workers: 0.2, Open: 1}, 10*ms + 90*ms},
 	} {
-		if got := cost(tc.l, 10*ms, ms); (got - tc.want).Abs() > time.Microsecond {
+		if got := cost(tc.l, max(tc.concurrency, 1), 10*ms, ms); (got - tc.want).Abs() > time.Microsecond {
 			t.Errorf("%s: %v, want %v", tc.name, got, tc.want)
 		}
 	}
@@ -270,5 +273,25 @@ func TestHop(t *testing.T) {
 	}
 	if got := b.links.hop(); got > hopMax || got < hopMax/2 {
 		t.Errorf("hop %v after many of an hour", got)
+	}
+}
+
+// A worker that serves several at once tells how long that takes as long as one of its places is free.
+func TestServiceOfWorkersThatServeSeveral(t *testing.T) {
+	r := newRig(t, Worker{ID: "w"})
+	s := DefaultSettings()
+	s.Concurrency = 2
+	r.p.Configure(s)
+	open := []PickResult{r.must(PickInfo{}, "w"), r.must(PickInfo{}, "w"), r.must(PickInfo{}, "w")}
+	r.n = r.n.Add(20 * ms)
+	open[1].Done(DoneInfo{Now: r.n})
+	if got := r.p.Local(r.n).Service; got != 20*ms {
+		t.Errorf("service is %v after the second, want 20ms", got)
+	}
+	r.n = r.n.Add(20 * ms)
+	open[2].Done(DoneInfo{Now: r.n}) // it had to wait
+	open[0].Done(DoneInfo{Now: r.n.Add(-20 * ms)})
+	if got := r.p.Local(r.n).Service; got != 20*ms {
+		t.Errorf("service is %v after all, want 20ms", got)
 	}
 }

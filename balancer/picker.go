@@ -74,7 +74,7 @@ func (p *Picker) Pick(info PickInfo) (PickResult, error) {
 	p.totals.taken.Add(1)
 	if peer == nil {
 		look.Target = Target{KindWorker, w.ID}
-		return p.result(p.ledger.claimWorker(w, info.Now, !info.LocalOnly)), nil
+		return p.result(p.ledger.claimWorker(w, info.Now, !info.LocalOnly, p.set.concurrency())), nil
 	}
 	look.Target = Target{KindPeer, peer.name}
 	p.totals.forwarded.Add(1)
@@ -130,7 +130,7 @@ func (v *view) begin(p *Picker, info PickInfo, look *Decision) {
 
 // own is this node as a candidate.
 func (v *view) own(here local) Candidate {
-	c := Candidate{Load: v.self, Free: -1, Cost: cost(v.self, v.median, v.hop)}
+	c := Candidate{Load: v.self, Free: -1, Cost: v.cost(v.self)}
 	switch {
 	case here.best != nil:
 	case here.limited:
@@ -155,7 +155,7 @@ func (p *Picker) Claim(worker string, now time.Time) PickResult {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.totals.taken.Add(1)
-	c := p.ledger.claimWorker(p.ledger.state(worker), now, true)
+	c := p.ledger.claimWorker(p.ledger.state(worker), now, true, p.set.concurrency())
 	p.ledger.taken(c)
 	return p.result(c)
 }

@@ -176,7 +176,7 @@ func (v *view) turnOf(ahead int, slow time.Duration) (time.Duration, bool) {
 	rate := 0.0 // ends of connections per nanosecond
 	add := func(workers float64, own time.Duration) {
 		if s := smoothService(own, v.median); float64(s)*serviceBand < float64(slow) {
-			rate += workers / float64(s)
+			rate += workers * float64(v.set.concurrency()) / float64(s)
 		}
 	}
 	add(v.self.Workers, v.self.Service)

@@ -22,6 +22,8 @@ type Settings struct {
 	Margin, ZoneMargin float64
 	// SlowStart is how long workers that begin to serve are given less than their share; 0 = not at all.
 	SlowStart time.Duration
+	// Concurrency is how many connections a worker serves at once without one waiting for the other (count); 0 = 1.
+	Concurrency int
 	// MaxConnections is how many connections a worker may have (count); 0 = no bound.
 	MaxConnections int
 	// SoftLimit is how many connections a worker has before others that have fewer are preferred (count); 0 = no bound.
@@ -46,6 +48,9 @@ func DefaultSettings() Settings {
 	return Settings{Policy: PolicyLeastLoad, Draws: DefaultDraws, Margin: DefaultMargin, ZoneMargin: DefaultZoneMargin,
 		Queue: DefaultQueue, QueueTimeout: DefaultQueueTimeout}
 }
+
+// concurrency is how many connections a worker serves at once.
+func (s *Settings) concurrency() int { return max(s.Concurrency, 1) }
 
 // Node is what is known of a node beside its load.
 type Node struct {

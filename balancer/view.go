@@ -173,7 +173,7 @@ func (v *view) turn(p *peerApp) float64 {
 // consider notes that the peer was compared, with its figures, and returns its cost.
 func (v *view) consider(p *peerApp) time.Duration {
 	l := v.load(p)
-	c := cost(l, v.median, v.hop)
+	c := v.cost(l)
 	f := v.figures(p, l, c, StateFree)
 	f.Drawn = true
 	v.look.add(f)
@@ -185,7 +185,7 @@ func (v *view) weigh(p *peerApp, l Load, score float64) {
 	if len(v.look.Considered) == cap(v.look.Considered) {
 		return
 	}
-	f := v.figures(p, l, cost(l, v.median, v.hop), StateFree)
+	f := v.figures(p, l, v.cost(l), StateFree)
 	f.Drawn, f.Score = true, score
 	v.look.add(f)
 }

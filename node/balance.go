@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"time"
@@ -25,7 +26,7 @@ func balanceOf(b spec.Balance) balancer.Settings {
 	if b.Policy != "" {
 		s.Policy = string(b.Policy)
 	}
-	s.MaxConnections, s.SoftLimit = b.MaxConnections, b.SoftLimit
+	s.Concurrency, s.MaxConnections, s.SoftLimit = b.Concurrency, b.MaxConnections, cmp.Or(b.SoftLimit, b.Concurrency)
 	s.Queue = orNothing(b.Queue, s.Queue)
 	s.QueueTimeout = orNothing(seconds(b.QueueTimeout), s.QueueTimeout)
 	s.SlowStart = seconds(b.SlowStart)

@@ -18,8 +18,9 @@ func policies() []string {
 func (f *appFlags) declareBalance(fs *flag.FlagSet) {
 	b := &f.base.Balance
 	fs.Var(parsedFlag[spec.Policy]{&b.Policy, parsePolicy}, "policy", "`policy` how connections are spread: least_load, round_robin, least_connections, random or hash (default least_load)")
+	fs.Var(parsedFlag[int]{&b.Concurrency, parseCount}, "concurrency", "`n` connections that a worker serves at once, such as its threads (default 1: an event loop)")
 	fs.Var(parsedFlag[int]{&b.MaxConnections, parseCount}, "max-connections", "`n` connections that a worker may have; more wait (default no limit)")
-	fs.Var(parsedFlag[int]{&b.SoftLimit, parseCount}, "soft-limit", "`n` connections of a worker above which others are preferred")
+	fs.Var(parsedFlag[int]{&b.SoftLimit, parseCount}, "soft-limit", "`n` connections of a worker above which others are preferred (default -concurrency, else none)")
 	fs.Var(parsedFlag[int]{&b.Queue, parseOrNone}, "queue", "`n` connections that wait on a server while all workers are full (default 1024, 0 for none)")
 	fs.Var(secondsFlag{&b.QueueTimeout}, "queue-timeout", "`time` how long each of them waits before it is refused (default 5s)")
 	fs.Var(secondsFlag{&b.SlowStart}, "slow-start", "`time` how long a new worker gets less than its share (default not at all)")

@@ -185,6 +185,7 @@ func balanceKeys() []key {
 			return one(snake(word), string(spec.PolicyLeastLoad), string(spec.PolicyRoundRobin), string(spec.PolicyLeastConnections),
 				string(spec.PolicyRandom), string(spec.PolicyHash))
 		}},
+		of("concurrency", value.count, func(d *draft) *int { return &b(d).Concurrency }),
 		of("max_connections", value.count, func(d *draft) *int { return &b(d).MaxConnections }),
 		of("soft_limit", value.count, func(d *draft) *int { return &b(d).SoftLimit }),
 		of("queue", limit, func(d *draft) *int { return &b(d).Queue }),

@@ -233,6 +233,7 @@ func TestBalanceKeys(t *testing.T) {
 			{`$, balance: { policy: "round_robin" }`, func(a *spec.App) { a.Balance.Policy = spec.PolicyRoundRobin }},
 			{`$, balance: { policy: "least-connections" }`, func(a *spec.App) { a.Balance.Policy = spec.PolicyLeastConnections }},
 			{`$, balance: { max_connections: 100, soft_limit: "80" }`, func(a *spec.App) { a.Balance.MaxConnections, a.Balance.SoftLimit = 100, 80 }},
+			{`$, balance: { concurrency: 5, max_connections: 6 }`, func(a *spec.App) { a.Balance.Concurrency, a.Balance.MaxConnections = 5, 6 }},
 			{`$, balance: { maxConnections: 1 }`, func(a *spec.App) { a.Balance.MaxConnections = 1 }},
 			{`$, balance: { queue: 0 }`, func(a *spec.App) { a.Balance.Queue = -1 }},
 			{`$, balance: { queue: false }`, func(a *spec.App) { a.Balance.Queue = -1 }},

@@ -33,9 +33,11 @@ const (
 // default of the node that carries it out, so that an app that says nothing is stored as it always was.
 type Balance struct {
 	Policy Policy `json:"policy,omitempty"`
+	// Concurrency is how many connections a worker serves at once without one waiting for another, such as its threads (count); 0 for 1.
+	Concurrency int `json:"concurrency,omitempty"`
 	// MaxConnections is how many connections a worker may have (count); 0 for no limit.
 	MaxConnections int `json:"max_connections,omitempty"`
-	// SoftLimit is how many it has before others that have fewer are preferred (count); 0 for none.
+	// SoftLimit is how many it has before others that have fewer are preferred (count); 0 for Concurrency, or none if that is 0 too.
 	SoftLimit int `json:"soft_limit,omitempty"`
 	// Queue is how many connections wait on a node while every worker has all it may have (count); negative for none.
 	Queue int `json:"queue,omitempty"`
@@ -53,6 +55,7 @@ type Balance struct {
 
 func (b Balance) validate() error {
 	problems := []error{
+		validateRange("balance.concurrency", float64(b.Concurrency), 1<<20),
 		validateRange("balance.max_connections", float64(b.MaxConnections), 1<<20),
 		validateRange("balance.soft_limit", float64(b.SoftLimit), 1<<20),
 		validateRange("balance.queue", float64(max(b.Queue, 0)), MaxQueue),

@@ -92,7 +92,7 @@ func (m *Mesh) start(ctx context.Context, s Service) error {
 		args = append(args, "-env", k+"="+env[k])
 	}
 	if s.Slots > 0 {
-		args = append(args, "-max-connections", strconv.Itoa(s.Slots+onTheWay))
+		args = append(args, "-concurrency", strconv.Itoa(s.Slots), "-max-connections", strconv.Itoa(s.Slots+onTheWay))
 	}
 	if m.policy != "" {
 		args = append(args, "-policy", strings.ReplaceAll(m.policy, " ", "_"))
