@@ -45,7 +45,7 @@ func NewKey() (Key, error) {
 // ParseKey reads the text form of a key; space around it is ignored. Every error is ErrKeyMistyped, and no error repeats the text.
 func ParseKey(text string) (Key, error) {
 	body, ok := strings.CutPrefix(strings.TrimSpace(text), keyPrefix)
-	if !ok {
+	if !ok || len(body) != base64.RawURLEncoding.EncodedLen(keySize+4) { // line ends within it are nothing to the decoder
 		return Key{}, ErrKeyMistyped
 	}
 	raw, err := base64.RawURLEncoding.Strict().DecodeString(body)

@@ -34,7 +34,8 @@ func TestKeyRoundTrip(t *testing.T) {
 
 func TestKeyMistyped(t *testing.T) {
 	text := newKey(t).String()
-	bad := []string{"", "mk1-", "mk2" + text[3:], text[:51], text + "A", text[:20] + " " + text[21:], strings.ToUpper(text)}
+	bad := []string{"", "mk1-", "mk2" + text[3:], text[:51], text + "A", text[:20] + " " + text[21:], strings.ToUpper(text),
+		text[:47] + "\n" + text[47:], text[:9] + "\r\n" + text[9:]} // which base64 passes over
 	for i := 4; i < len(text); i++ {
 		c := byte('A')
 		if text[i] == c {
@@ -75,7 +76,9 @@ func TestDerivedKeys(t *testing.T) {
 }
 
 func FuzzParseKey(f *testing.F) {
-	f.Add(newKey(f).String())
+	text := newKey(f).String()
+	f.Add(text)
+	f.Add(text[:47] + "\n" + text[47:])
 	f.Fuzz(func(t *testing.T, s string) {
 		if k, err := ParseKey(s); err == nil && k.String() != strings.TrimSpace(s) {
 			t.Errorf("%q is read as %q", s, k.String())
