@@ -21,7 +21,7 @@ const (
 	forwardTime  = 4 * time.Second
 	forwardConns = 64
 	bigConns     = 16
-	heldConns    = 7000 // held at once; each takes two descriptors of the front, whose limit may be 20,000
+	heldSpare    = 500 // connections that a front might take beyond those that are held
 )
 
 // cheap is two servers that cost as little as can be. A front's own price shows best before them.
@@ -80,7 +80,7 @@ func runHeld(ctx context.Context, j job, f front.Front, r *result) error {
 	settled()
 	own := f.Processes().Own
 	mem, fds := contender.RSS(own), descriptors(own)
-	h, err := hold(ctx, f.Doors()[0], heldConns)
+	h, err := hold(ctx, f.Doors()[0], max(front.MaxConns()-heldSpare, 1))
 	if err != nil {
 		return err
 	}

@@ -9,5 +9,5 @@
 // Errors: of what was run, with what it printed last.
 //
 // Read front.go (the interface, the servers), proxy.go (what NGINX, HAProxy and Caddy have in common), nginx.go, haproxy.go, caddy.go, certs.go
-// (TLS to the servers), mesh.go (meshnode).
+// (TLS to the servers), limits.go (how many connections), mesh.go (meshnode).
 package front

@@ -39,7 +39,7 @@ func (p *proxy) haproxy(mode string, lines []string, server string, backends []s
 	var b strings.Builder
 	fmt.Fprintf(&b, `global
   nbthread %d
-  maxconn 7500
+  maxconn %d
   tune.maxpollevents 200
 defaults
   mode %s
@@ -56,7 +56,7 @@ frontend f
   default_backend b
 backend b
   balance %s
-`, runtime.NumCPU(), mode, doorPort, balance)
+`, runtime.NumCPU(), MaxConns(), mode, doorPort, balance)
 	for _, l := range lines {
 		fmt.Fprintf(&b, "  %s\n", l)
 	}
