@@ -15,6 +15,7 @@ import (
 type origin struct {
 	client netip.AddrPort
 	local  netip.AddrPort // the address that the client has connected to; only known where somebody is told
+	turn   int            // of a forwarded one: how many were refused on its stream before it
 	told   bool           // client is what a header says, and not the socket's own peer
 	gate   *gate          // nil for one that came from a peer, which has counted it
 	count  netip.Addr     // see gate.count

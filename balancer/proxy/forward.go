@@ -26,6 +26,7 @@ type asking struct {
 	heard  chan struct{} // closed when the peer says that the connection waits there
 	answer chan answered // the one answer
 	left   atomic.Bool   // somebody else takes the connection
+	turn   int           // the how-manieth question on its stream this is, from 0
 }
 
 // answered is how an attempt ended: with a stream to relay to, or an error.
@@ -96,7 +97,8 @@ func (a *asking) ask(p preamble, until time.Time) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), answerLimit)
 	defer cancel()
 	node := a.r.Target.ID
-	if peer := a.s.way.streams.take(node); peer != nil {
+	if peer, turn := a.s.way.streams.take(node); peer != nil {
+		a.turn = turn
 		out, err := a.on(ctx, peer, p, until)
 		if !errors.Is(err, errStale) {
 			return out, err
@@ -107,6 +109,7 @@ func (a *asking) ask(p preamble, until time.Time) (net.Conn, error) {
 	if err != nil {
 		return nil, fmt.Errorf("dial %s: %w", node, err)
 	}
+	a.turn = 0
 	return a.on(ctx, peer, p, until)
 }
 
@@ -118,7 +121,7 @@ func (a *asking) on(ctx context.Context, peer net.Conn, p preamble, until time.T
 	begun := time.Now()
 	deadline, _ := ctx.Deadline()
 	_ = peer.SetDeadline(deadline)
-	answer, err := exchange(peer, p)
+	answer, err := exchange(peer, p, a.turn)
 	if err != nil && !errors.Is(err, os.ErrDeadlineExceeded) && !errors.Is(err, errForged) {
 		err = fmt.Errorf("%w: %w", errStale, err)
 	}
@@ -128,8 +131,9 @@ func (a *asking) on(ctx context.Context, peer net.Conn, p preamble, until time.T
 			close(a.heard)
 			if answer = answerRefused; !a.left.Load() {
 				_ = peer.SetDeadline(until)
-				if answer, err = readAnswer(peer); err != nil {
-					answer, err = answerRefused, nil // the peer is there, its worker is stuck or gone
+				if answer, err = readAnswer(peer, a.turn); err != nil {
+					peer.Close() // the peer is there, its worker is stuck or gone
+					return nil, errPeerRefused
 				}
 			}
 		}
@@ -138,6 +142,9 @@ func (a *asking) on(ctx context.Context, peer net.Conn, p preamble, until time.T
 	case err == nil && answer == answerAccepted:
 		_ = peer.SetDeadline(time.Time{})
 		return peer, nil
+	case err == nil && answer == answerRefused && !a.left.Load():
+		a.s.way.streams.put(a.r.Target.ID, peer, a.turn+1)
+		return nil, errPeerRefused
 	case err == nil && answer == answerRefused:
 		err = errPeerRefused
 	case err == nil:
@@ -147,19 +154,20 @@ func (a *asking) on(ctx context.Context, peer net.Conn, p preamble, until time.T
 	return nil, err
 }
 
-func exchange(peer net.Conn, p preamble) (answer byte, err error) {
-	if _, err := peer.Write(signed(peer, signPreamble, p.append(nil))); err != nil {
+// exchange asks, as the how-manieth question on the stream, and reads the first answer.
+func exchange(peer net.Conn, p preamble, turn int) (answer byte, err error) {
+	if _, err := peer.Write(signed(peer, turned(signPreamble, turn), p.append(nil))); err != nil {
 		return 0, fmt.Errorf("send the preamble: %w", err)
 	}
-	return readAnswer(peer)
+	return readAnswer(peer, turn)
 }
 
-func readAnswer(peer net.Conn) (byte, error) {
+func readAnswer(peer net.Conn, turn int) (byte, error) {
 	var b [1]byte
 	if _, err := io.ReadFull(peer, b[:]); err != nil {
 		return 0, fmt.Errorf("wait for the answer: %w", err)
 	}
-	if err := checkSigned(peer, signAnswer, b[:]); err != nil {
+	if err := checkSigned(peer, turned(signAnswer, turn), b[:]); err != nil {
 		return 0, fmt.Errorf("wait for the answer: %w", err)
 	}
 	return b[0], nil

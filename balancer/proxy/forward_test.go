@@ -204,7 +204,7 @@ func TestFullPeerRefusesInTime(t *testing.T) {
 		}
 		b.ends = append(b.ends, func() { c.Close() })
 		_ = c.SetDeadline(time.Now().Add(answerLimit))
-		if got, err := exchange(c, preamble{App: app, Key: key}); err != nil || got != want {
+		if got, err := exchange(c, preamble{App: app, Key: key}, 0); err != nil || got != want {
 			t.Fatalf("got %v, %v, want %v", got, err, want)
 		}
 		return c
@@ -218,7 +218,7 @@ func TestFullPeerRefusesInTime(t *testing.T) {
 	mute.die()
 	for _, c := range waiting {
 		_ = c.SetDeadline(time.Now().Add(limit))
-		if got, err := readAnswer(c); err != nil || got != answerRefused {
+		if got, err := readAnswer(c, 0); err != nil || got != answerRefused {
 			t.Errorf("after the worker's death: %v, %v", got, err)
 		}
 	}

@@ -7,40 +7,40 @@ import (
 	"meshnode/balancer"
 )
 
-// greetings bounds the streams of peers whose preamble is awaited (count); further ones wait unaccepted.
+// greetings bounds the streams of peers whose preamble is awaited (count); further ones wait unaccepted, and end after a refusal.
 const greetings = 2048
 
 // ServeForwards accepts the streams of peers until the listener or the server is closed (then ErrClosed). Each carries one connection, which
 // is served here or refused: it is never forwarded again.
 func (s *Server) ServeForwards(ln net.Listener) error {
-	awaited := make(chan struct{}, greetings)
 	for {
 		stream, err := ln.Accept()
 		if err != nil {
 			return err
 		}
 		select {
-		case awaited <- struct{}{}:
+		case s.way.greetings <- struct{}{}:
 		case <-s.closing:
 		}
-		if !s.start(func() { s.ingress(stream, func() { <-awaited }) }) {
+		if !s.start(func() { s.ingress(stream, 0) }) {
 			stream.Close()
 			return ErrClosed
 		}
 	}
 }
 
-func (s *Server) ingress(stream net.Conn, greeted func()) {
+// ingress awaits the how-manieth question on a peer's stream, from 0, and places the connection that it is about. It has a token among the greetings.
+func (s *Server) ingress(stream net.Conn, turn int) {
 	if !s.hold(stream, true) {
-		greeted()
+		<-s.way.greetings
 		return
 	}
 	_ = stream.SetDeadline(time.Now().Add(2 * streamAge)) // it may wait for use
 	p, err := readPreamble(stream)
 	if err == nil {
-		err = checkSigned(stream, signPreamble, p.append(nil))
+		err = checkSigned(stream, turned(signPreamble, turn), p.append(nil))
 	}
-	greeted()
+	<-s.way.greetings
 	if err != nil {
 		s.log.Debug("forward without a valid preamble", "addr", stream.RemoteAddr(), "err", err)
 		s.release(stream)
@@ -51,7 +51,7 @@ func (s *Server) ingress(stream net.Conn, greeted func()) {
 	s.mu.Unlock()
 	s.stats.accepted.Add(1)
 	c := &conn{s: s, app: p.App, key: p.Key, fd: -1, stream: stream, until: time.Now().Add(ingressPatience), detached: true,
-		origin: origin{client: p.Client, local: p.Local}}
+		origin: origin{client: p.Client, local: p.Local, turn: turn}}
 	switch c.picker = s.o.Balancer.Lookup(p.App); {
 	case c.picker == nil:
 		c.refuse(balancer.ErrNoTarget)
@@ -61,6 +61,23 @@ func (s *Server) ingress(stream net.Conn, greeted func()) {
 	default:
 		s.place(c)
 	}
+}
+
+// deny tells the peer that c is not served here, and awaits its next question on the same stream.
+func (s *Server) deny(c *conn) {
+	if !c.answer(answerRefused) {
+		c.stream.Close()
+		return
+	}
+	select {
+	case s.way.greetings <- struct{}{}:
+		if s.start(func() { s.ingress(c.stream, c.turn+1) }) {
+			return
+		}
+		<-s.way.greetings
+	default:
+	}
+	c.stream.Close()
 }
 
 // queue tells the peer that a busy worker has its connection before it, the first time; false means that it was told, and the time it was
@@ -77,7 +94,7 @@ func (c *conn) queue() bool {
 // answer tells the peer; false means that it is gone.
 func (c *conn) answer(a byte) bool {
 	_ = c.stream.SetDeadline(time.Now().Add(ingressLimit))
-	if _, err := c.stream.Write(signed(c.stream, signAnswer, []byte{a})); err != nil {
+	if _, err := c.stream.Write(signed(c.stream, turned(signAnswer, c.turn), []byte{a})); err != nil {
 		return false
 	}
 	_ = c.stream.SetDeadline(time.Time{})

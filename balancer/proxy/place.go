@@ -194,8 +194,7 @@ func (c *conn) refuse(why error) {
 	c.s.stats.refused.Add(1)
 	c.end() // before the other side knows: whoever hears of it finds it counted
 	if c.stream != nil {
-		c.answer(answerRefused)
-		c.stream.Close()
+		c.s.deny(c)
 	} else {
 		reset(c.fd)
 		c.s.grumble.warn(c.s.log, "connection refused", "app", c.app, "reason", why)

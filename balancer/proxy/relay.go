@@ -16,6 +16,8 @@ import (
 type way struct {
 	engine  *relay.Engine // nil if the kernel gave none
 	streams streams
+	// greetings has a token for each stream of a peer whose question is awaited.
+	greetings chan struct{}
 }
 
 // SetIdle sets after which time without a byte a connection that crosses this node is reset; 0 = never.

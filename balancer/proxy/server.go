@@ -147,6 +147,7 @@ func New(o Options) *Server {
 	}
 	s.relays = make(chan struct{}, o.Relays)
 	s.awaited = make(chan struct{}, headersAwaited)
+	s.way.greetings = make(chan struct{}, greetings)
 	s.way.streams = streams{s: s, shelves: make(map[string]*shelf)}
 	if e, err := relay.Open(relayLoops()); err != nil {
 		s.log.Warn("connections are copied by a pair of goroutines each, which takes more memory", "err", err)

@@ -20,6 +20,14 @@ const (
 	signAnswer   = "answer"
 )
 
+// turned is what a MAC is for in the given question on its stream, of which the first is 0: what was said to one means nothing in the next.
+func turned(purpose string, turn int) string {
+	if turn == 0 {
+		return purpose
+	}
+	return fmt.Sprintf("%s %d", purpose, turn)
+}
+
 // errForged means that a signed stream says what was not signed.
 var errForged = errors.New("the signature does not match")
 

@@ -36,7 +36,7 @@ func (s *Server) handOffStream(c *conn, r balancer.PickResult, w Speaker, stream
 		c.refuse(balancer.ErrBusy)
 		return true
 	}
-	say := signed(c.stream, signAnswer, []byte{answerAccepted})
+	say := signed(c.stream, turned(signAnswer, c.turn), []byte{answerAccepted})
 	v := newVerdict(r)
 	var before uint64
 	var err error

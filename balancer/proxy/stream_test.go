@@ -92,7 +92,7 @@ func TestForgedAnswerIsAFailure(t *testing.T) {
 	if _, err := c.Write(make([]byte, 64)); err != nil { // what would be a signature, and bytes of a client
 		t.Fatal(err)
 	}
-	if a, err := readAnswer(c); !errors.Is(err, errForged) && !errors.Is(err, io.ErrUnexpectedEOF) && err == nil {
+	if a, err := readAnswer(c, 0); !errors.Is(err, errForged) && !errors.Is(err, io.ErrUnexpectedEOF) && err == nil {
 		t.Errorf("answer %d was taken, %v", a, err)
 	}
 	b.signs = false

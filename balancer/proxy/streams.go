@@ -39,17 +39,31 @@ type shelf struct {
 type waiting struct {
 	conn  net.Conn
 	since time.Time
+	turn  int // questions that the peer has refused on it (count)
 }
 
-// take returns a stream to a peer that is ready, nil if there is none.
-func (w *streams) take(node string) net.Conn {
+// put keeps a stream on which the peer has refused turn questions, so that a refusal costs no stream.
+func (w *streams) put(node string, c net.Conn, turn int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	k := w.shelves[node]
+	if k == nil || len(k.ready) >= streamsMost {
+		c.Close()
+		return
+	}
+	_ = c.SetDeadline(time.Time{})
+	k.ready = append(k.ready, waiting{c, time.Now(), turn})
+}
+
+// take returns a stream to a peer that is ready and how many questions were asked on it, nil if there is none.
+func (w *streams) take(node string) (c net.Conn, turn int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	k := w.shelves[node]
 	if k == nil {
 		k = &shelf{want: 1, kick: make(chan struct{}, 1)}
 		if !w.s.start(func() { w.tend(node, k) }) {
-			return nil
+			return nil, 0
 		}
 		w.shelves[node] = k
 	}
@@ -64,12 +78,12 @@ func (w *streams) take(node string) net.Conn {
 		c := k.ready[len(k.ready)-1]
 		k.ready = k.ready[:len(k.ready)-1]
 		if time.Since(c.since) < streamAge && alive(c.conn) {
-			return c.conn
+			return c.conn, c.turn
 		}
 		c.conn.Close()
 	}
 	k.want = min(2*k.want, streamsMost)
-	return nil
+	return nil, 0
 }
 
 // tend keeps a shelf filled while it is used.
@@ -112,7 +126,7 @@ func (w *streams) fill(node string, k *shelf) {
 			return
 		}
 		w.mu.Lock()
-		k.ready = append(k.ready, waiting{c, time.Now()})
+		k.ready = append(k.ready, waiting{c, time.Now(), 0})
 		w.mu.Unlock()
 	}
 }

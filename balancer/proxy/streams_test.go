@@ -2,11 +2,14 @@ package proxy
 
 import (
 	"context"
+	"errors"
 	"net"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"meshnode/balancer"
 )
 
 // counted counts the dials, and tells of each.
@@ -69,6 +72,67 @@ func TestStreamsWaitForUse(t *testing.T) {
 	}
 }
 
+// TestRefusalCostsNoStream asks a peer again and again that has no worker, and at last one.
+func TestRefusalCostsNoStream(t *testing.T) {
+	for name, signs := range map[string]bool{"bare": false, "signed": true} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t)
+			b.signs = signs
+			var dials atomic.Int64
+			n, m := b.node("a", Options{DialPeer: b.counted(&dials, nil)}), b.node("b", Options{})
+			m.bal.Picker(app)
+			r := balancer.PickResult{Target: balancer.Target{Kind: balancer.KindPeer, ID: "b"}}
+			turns := 0
+			for range 20 {
+				a := &asking{s: n.srv, r: r, heard: make(chan struct{})}
+				if _, err := a.ask(preamble{App: app, Key: key}, time.Now().Add(limit)); !errors.Is(err, errPeerRefused) {
+					t.Fatalf("got %v", err)
+				}
+				turns = max(turns, a.turn)
+			}
+			if d := dials.Load(); d > 3 || turns < 15 { // one for the first question, and those that are to wait for use
+				t.Errorf("%d streams were opened, and the most questions on one were %d", d, turns)
+			}
+			m.workers(b.listening("w1", saying("w1")))
+			a := &asking{s: n.srv, r: r, heard: make(chan struct{})}
+			c, err := a.ask(preamble{App: app, Key: key}, time.Now().Add(limit))
+			if err != nil || a.turn == 0 {
+				t.Fatalf("a worker has come: %v, question %d", err, a.turn)
+			}
+			defer c.Close()
+			_ = c.SetDeadline(time.Now().Add(limit))
+			bare, ok := c.(*net.TCPConn)
+			if !ok {
+				bare = c.(signing).TCPConn
+			}
+			if got := ask(t, bare, "x"); got != "w1:x" {
+				t.Errorf("got %q", got)
+			}
+			c.Close()
+			n.idle()
+			m.idle()
+		})
+	}
+}
+
+type signingPipe struct{ net.Conn }
+
+func (signingPipe) Sign(purpose string, message []byte) []byte {
+	return signing{}.Sign(purpose, message)
+}
+
+// TestOldAnswersMeanNothing has an answer of the question before come again.
+func TestOldAnswersMeanNothing(t *testing.T) {
+	ours, theirs := net.Pipe()
+	defer ours.Close()
+	defer theirs.Close()
+	peer := signingPipe{theirs}
+	go func() { _, _ = ours.Write(signed(peer, turned(signAnswer, 0), []byte{answerAccepted})) }()
+	if a, err := readAnswer(peer, 1); !errors.Is(err, errForged) {
+		t.Errorf("answer %d was taken, %v", a, err)
+	}
+}
+
 // TestDeadStreamCostsNothing has the streams that wait for use end unseen: the peer is dialed anew, and not blamed.
 func TestDeadStreamCostsNothing(t *testing.T) {
 	b := newBench(t)
@@ -86,7 +150,7 @@ func TestDeadStreamCostsNothing(t *testing.T) {
 	w := &n.srv.way.streams
 	w.mu.Lock()
 	k := w.shelves["b"]
-	k.ready = append(k.ready, waiting{ours, time.Now()})
+	k.ready = append(k.ready, waiting{ours, time.Now(), 0})
 	w.mu.Unlock()
 	if got := ask(t, n.connect(), "x"); got != "w1:x" {
 		t.Fatalf("got %q", got)
