@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"strings"
 	"testing"
 	"time"
 
@@ -288,6 +289,7 @@ func FuzzPreamble(f *testing.F) {
 	f.Add(preamble{App: "a"}.append(nil))
 	f.Add(preamble{App: "shop", Key: "null:80:4", Client: netip.MustParseAddrPort("192.0.2.1:1234")}.append([]byte{}))
 	f.Add(preamble{App: "shop", Key: "::1:80:6", Client: netip.MustParseAddrPort("[2001:db8::1]:65535")}.append([]byte{}))
+	f.Add(preamble{App: strings.Repeat("a", maxName), Key: strings.Repeat("k", maxName), Local: netip.MustParseAddrPort("[2001:db8::1]:65535")}.append(nil))
 	f.Add([]byte("MF\x01"))
 	f.Add([]byte{})
 	f.Fuzz(func(t *testing.T, b []byte) {
@@ -297,7 +299,7 @@ func FuzzPreamble(f *testing.F) {
 			return
 		}
 		used := len(b) - r.Len()
-		if used > preambleFixed+2+2*maxName {
+		if used > preambleFixed+preambleAddress+2+2*maxName {
 			t.Errorf("%d bytes were read", used)
 		}
 		again, err := readPreamble(bytes.NewReader(p.append(nil)))
