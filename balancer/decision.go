@@ -17,11 +17,12 @@ const (
 	StateSilent               // StateSilent: it is not heard at this moment.
 	StateIdle                 // StateIdle: it has no worker for this app.
 	StateBlocked              // StateBlocked: its workers take nothing that they are offered.
+	StateHung                 // StateHung: its workers accept nothing at this moment; asked only where nobody else can be.
 )
 
 // String returns the state in words.
 func (s State) String() string {
-	return [...]string{"free", "refused", "ejected", "full", "silent", "no worker", "blocked"}[s]
+	return [...]string{"free", "refused", "ejected", "full", "silent", "no worker", "blocked", "hung"}[s]
 }
 
 // Reason says why a decision went as it did.
@@ -45,12 +46,14 @@ const (
 	WhyFaster                     // WhyFaster: only slow ones have room, and a faster one will sooner; it waits.
 	WhyLine                       // WhyLine: others wait already; it waits behind them.
 	WhyBlocked                    // WhyBlocked: the workers here take nothing; it waits.
+	WhyHungHere                   // WhyHungHere: the workers here accept nothing, those of the peer do.
+	WhyHungThere                  // WhyHungThere: the peer's workers accept nothing, those here do.
 )
 
 // String returns the reason in a few words that are the same for ever.
 func (r Reason) String() string {
 	return [...]string{"nobody", "idle here", "only here", "only there", "cheaper here", "cheaper there", "soft limit", "forwarded", "turn", "fewest",
-		"chance", "address", "full", "wait for faster", "behind others", "blocked"}[r]
+		"chance", "address", "full", "wait for faster", "behind others", "blocked", "hung here", "hung there"}[r]
 }
 
 // Candidate is a node as a decision saw it.
@@ -138,6 +141,9 @@ func (r *record) last(n int) []Decision {
 
 // figures is what is known of a peer.
 func (v *view) figures(p *peerApp, l Load, c time.Duration, s State) Candidate {
+	if s == StateFree && p.report.Hung {
+		s = StateHung
+	}
 	out := Candidate{Node: p.name, State: s, Far: v.links.facts().far(p.node), Load: l, Free: -1, Cost: c, Age: v.info.Now.Sub(p.receivedAt)}
 	if limit := v.set.MaxConnections; limit > 0 {
 		out.Free = p.free(limit, v.info.Now, v.median)

@@ -57,11 +57,14 @@ func (leastLoad) peer(v *view) *peerApp {
 
 // forwards tells whether a peer that costs so much is better than this node, and why.
 func (v *view) forwards(p *peerApp, c time.Duration) (bool, Reason) {
-	soft := v.softPeer(p)
-	switch {
-	case v.soft && !soft, v.soft == soft && c+v.hop+v.times(v.set.Margin) < v.cost(v.self):
+	switch r := v.rankOf(p); {
+	case v.rank > r && v.rank == rankHung:
+		return true, WhyHungHere
+	case v.rank > r, v.rank == r && c+v.hop+v.times(v.set.Margin) < v.cost(v.self):
 		return true, WhyCheaperThere
-	case !v.soft && soft:
+	case r == rankHung && v.rank < r:
+		return false, WhyHungThere
+	case v.rank < r:
 		return false, WhySoft
 	}
 	return false, WhyCheaperHere
@@ -100,16 +103,16 @@ func (leastLoad) chosen(*view, *peerApp) {}
 
 // serveHere tells that no peer can do better: a local worker is idle, and this node no slower than most.
 func (v *view) serveHere() bool {
-	return v.here != nil && v.here.load() == 0 && !v.soft && v.whole && smoothService(v.self.Service, v.median) <= v.median
+	return v.here != nil && v.here.load() == 0 && v.rank == 0 && v.whole && smoothService(v.self.Service, v.median) <= v.median
 }
 
 // cheapest draws peers and returns the one with the least cost, crossing zones included; nil when nobody can be asked.
 func (v *view) cheapest() (best *peerApp, least time.Duration) {
-	soft := false
+	lowest := rank(0)
 	try := func(p *peerApp, extra time.Duration) {
 		c := v.consider(p) + extra
-		if s := v.softPeer(p); best == nil || soft && !s || soft == s && c < least {
-			best, least, soft = p, c, s
+		if r := v.rankOf(p); best == nil || r < lowest || r == lowest && c < least {
+			best, least, lowest = p, c, r
 		}
 	}
 	for _, p := range v.draw(v.peers.near) {

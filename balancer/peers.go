@@ -136,7 +136,7 @@ func (s *peerSet) arrange(self Node) {
 	slices.Sort(s.services)
 }
 
-// set takes a report in, and tells whether the peer began or ceased to serve.
+// set takes a report in, and tells whether the peer began or ceased to serve, or to accept.
 func (s *peerSet) set(p *peerApp, r Report, now time.Time, clusterMean func() float64, self Node) (turned bool) {
 	old := p.report
 	mean := 0.0
@@ -149,7 +149,7 @@ func (s *peerSet) set(p *peerApp, r Report, now time.Time, clusterMean func() fl
 	} else if p.heard && r.Ready > 0 && old.Service != r.Service {
 		s.swap(old.Service, r.Service)
 	}
-	return turned
+	return turned || old.Hung != r.Hung
 }
 
 // swap replaces one measured service time by another; 0 stands for none.

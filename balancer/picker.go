@@ -1,6 +1,7 @@
 package balancer
 
 import (
+	"slices"
 	"sync"
 	"time"
 )
@@ -122,7 +123,7 @@ func (v *view) begin(p *Picker, info PickInfo, look *Decision) {
 	*v = view{info: info, set: &p.set, links: p.links, peers: &p.peers, whole: ramp == 1, median: p.peers.median(service), hop: p.links.hop(),
 		door: l.door, look: look, scratch: v.scratch}
 	v.rand = info.Rand
-	v.self = Load{Workers: float64(len(l.order)) * p.links.facts().weight() * ramp, Open: float64(l.allShort()), Long: float64(l.allLong()), Service: service}
+	v.self = Load{Workers: float64(l.able()) * p.links.facts().weight() * ramp, Open: float64(l.allShort()), Long: float64(l.allLong()), Service: service}
 	look.At, look.Client, look.Policy = info.Now, info.Client, p.set.Policy
 	look.Median, look.Hop, look.Margin, look.ZoneMargin = v.median, v.hop, v.times(p.set.Margin), v.times(p.set.ZoneMargin)
 	look.Waiting, look.Peers = p.queue.n, len(p.peers.near)+len(p.peers.far)
@@ -132,6 +133,8 @@ func (v *view) begin(p *Picker, info PickInfo, look *Decision) {
 func (v *view) own(here local) Candidate {
 	c := Candidate{Load: v.self, Free: -1, Cost: v.cost(v.self)}
 	switch {
+	case here.best != nil && here.rank == rankHung:
+		c.State = StateHung
 	case here.best != nil:
 	case here.limited:
 		c.State = StateFull
@@ -219,6 +222,30 @@ func (p *Picker) SetWorkers(workers []Worker) {
 	p.notify()
 }
 
+// SetHung says whether a local worker accepts nothing at this moment. Such a one is chosen only where nobody else can be, here or on a peer. It does nothing
+// for a worker that is not known.
+func (p *Picker) SetHung(worker string, hung bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if w := p.ledger.workers[worker]; w != nil && w.hung != hung {
+		w.hung = hung
+		p.notify()
+	}
+}
+
+// Relief tells whether somebody accepts connections in a worker's place: another worker here, or a peer's.
+func (p *Picker) Relief(worker string) (here, elsewhere bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, w := range p.ledger.order {
+		here = here || w.ID != worker && !w.hung
+	}
+	for _, list := range [][]*peerApp{p.peers.near, p.peers.far} {
+		elsewhere = elsewhere || slices.ContainsFunc(list, func(o *peerApp) bool { return !o.report.Hung })
+	}
+	return here, elsewhere
+}
+
 // SetReport takes in what a peer says of this app, received at now on the local clock.
 func (p *Picker) SetReport(peer string, r Report, now time.Time) {
 	p.mu.Lock()
@@ -270,7 +297,7 @@ func (p *Picker) Local(now time.Time) Report {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.ledger.age(now)
-	r := Report{Ready: len(p.ledger.order), Outstanding: p.ledger.allShort(), Long: p.ledger.allLong(), Service: p.ledger.service.measured(now)}
+	r := Report{Ready: p.ledger.able(), Hung: p.ledger.hung(), Outstanding: p.ledger.allShort(), Long: p.ledger.allLong(), Service: p.ledger.service.measured(now)}
 	if p.queue.n > 0 {
 		r.Outstanding += min(p.queue.n, p.ledger.room(p.set.MaxConnections))
 	}

@@ -33,23 +33,23 @@ func policyOf(name string) policy {
 	return leastLoad{}
 }
 
-// least returns the node with the least score: those below the soft limit before the others. nil = this node, or nobody at all.
+// least returns the node with the least score: of those with the lowest rank. nil = this node, or nobody at all.
 func least(v *view, why Reason, score func(p *peerApp, workers float64) float64) *peerApp {
 	var best *peerApp
-	least, found, soft := math.Inf(1), false, false
-	try := func(p *peerApp, workers float64, s bool) float64 {
+	least, found, lowest := math.Inf(1), false, rank(0)
+	try := func(p *peerApp, workers float64, r rank) float64 {
 		c := score(p, workers)
-		if !found || soft && !s || soft == s && c < least {
-			best, least, found, soft = p, c, true, s
+		if !found || r < lowest || r == lowest && c < least {
+			best, least, found, lowest = p, c, true, r
 		}
 		return c
 	}
 	if v.here != nil {
-		v.look.Considered[0].Score = try(nil, v.self.Workers, v.soft)
+		v.look.Considered[0].Score = try(nil, v.self.Workers, v.rank)
 	}
 	for p := range v.others {
 		l := v.load(p)
-		v.weigh(p, l, try(p, l.Workers, v.softPeer(p)))
+		v.weigh(p, l, try(p, l.Workers, v.rankOf(p)))
 	}
 	v.look.Why = why
 	if best != nil {

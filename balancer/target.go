@@ -78,7 +78,8 @@ type Worker struct {
 
 // Report is what a peer says about one app.
 type Report struct {
-	Ready       int           // Ready is the number of workers that serve the app (count).
+	Ready       int           // Ready is the number of workers that serve the app; those that accept nothing do not, unless that are all (count).
+	Hung        bool          // Hung: all of them accept nothing at this moment.
 	Outstanding int           // Outstanding is the number of short connections claimed there (count).
 	Long        int           // Long is the number of long-lived connections there (count).
 	Service     time.Duration // Service is the smoothed time a short connection takes there; 0 = not known.

@@ -14,7 +14,7 @@ type view struct {
 	peers  *peerSet
 	self   Load         // this node's own load, exact
 	here   *workerState // the worker that would have it here, nil = none
-	soft   bool         // that one has reached the soft limit
+	rank   rank         // that one's
 	whole  bool         // this node is past its slow start
 	full   bool         // somebody was passed over who has all he may have
 	median time.Duration
@@ -60,10 +60,16 @@ func (v *view) load(p *peerApp) Load {
 	return Load{Workers: workers, Open: p.estimate(v.info.Now, v.median), Long: float64(p.report.Long), Service: p.report.Service}
 }
 
-// softPeer tells that the peer's workers have reached the soft limit, all of them.
-func (v *view) softPeer(p *peerApp) bool {
+// rankOf is the rank that all of the peer's workers have at least.
+func (v *view) rankOf(p *peerApp) rank {
 	limit := v.set.SoftLimit
-	return limit > 0 && p.estimate(v.info.Now, v.median)+float64(p.report.Long) >= float64(limit*p.report.Ready)
+	switch {
+	case p.report.Hung:
+		return rankHung
+	case limit > 0 && p.estimate(v.info.Now, v.median)+float64(p.report.Long) >= float64(limit*p.report.Ready):
+		return rankSoft
+	}
+	return 0
 }
 
 // state tells whether the peer may be asked now, or why not.
@@ -204,4 +210,4 @@ func (v *view) include(p *peerApp, score float64) {
 func (v *view) alone() bool { return len(v.peers.near)+len(v.peers.far) == 0 }
 
 // settle takes in what there is here.
-func (v *view) settle(here local) { v.here, v.soft, v.full = here.best, here.soft, here.limited }
+func (v *view) settle(here local) { v.here, v.rank, v.full = here.best, here.rank, here.limited }

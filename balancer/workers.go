@@ -14,10 +14,11 @@ type workerState struct {
 	Worker
 	hash    uint64
 	ready   bool
-	open    int // claims, short and long
-	long    int // of these, long-lived
-	pending int // of these, offered and not yet taken
-	ending  int // released claims whose connection is not over
+	hung    bool // it accepts nothing at this moment
+	open    int  // claims, short and long
+	long    int  // of these, long-lived
+	pending int  // of these, offered and not yet taken
+	ending  int  // released claims whose connection is not over
 	lastUse uint64
 
 	direct   direct    // what it accepted by itself
@@ -88,21 +89,20 @@ func (l *ledger) forget(w *workerState) {
 // local is what there is to choose from on this node.
 type local struct {
 	best    *workerState // nil = nobody here
-	soft    bool         // it has reached the soft limit
-	stalled bool         // one was passed over that takes nothing
-	limited bool         // one was passed over that has all it may have
+	rank    rank
+	stalled bool // one was passed over that takes nothing
+	limited bool // one was passed over that has all it may have
 }
 
-// best returns the ready worker that should have the next connection: the first one in the policy's order, below the soft limit before those
-// that have reached it. It may have its window full; then the connection waits for it rather than pile up where answers come sooner, unless a
+// best returns the ready worker that should have the next connection: the first one in the policy's order, of those with the lowest rank. It may have its window full; then the connection waits for it rather than pile up where answers come sooner, unless a
 // worker with room has hardly more (one claim). A worker that has its window full and has taken nothing for stallAfter is passed over: it is
 // blocked.
 func (l *ledger) best(v *view, order policy) (out local) {
 	var free *workerState
 	now, set := v.info.Now, v.set
 	first := func(a, b *workerState) bool {
-		if sa, sb := a.soft(set), b.soft(set); sa != sb {
-			return sb
+		if ra, rb := a.rank(set), b.rank(set); ra != rb {
+			return ra < rb
 		}
 		return order.before(v, a, b)
 	}
@@ -124,10 +124,12 @@ func (l *ledger) best(v *view, order policy) (out local) {
 			free = w
 		}
 	}
-	if free != nil && free.load() <= out.best.load()+1 {
+	if free != nil && free.load() <= out.best.load()+1 && free.rank(set) <= out.best.rank(set) {
 		out.best = free
 	}
-	out.soft = out.best != nil && out.best.soft(set)
+	if out.best != nil {
+		out.rank = out.best.rank(set)
+	}
 	return out
 }
 
@@ -140,8 +142,46 @@ func (l *ledger) room(limit int) int {
 	return n
 }
 
-// soft tells that the worker has reached the soft limit.
-func (w *workerState) soft(s *Settings) bool { return s.SoftLimit > 0 && w.load() >= s.SoftLimit }
+// rank tells who is asked only where nobody of a lower rank can be.
+type rank uint8
+
+const (
+	rankSoft rank = iota + 1 // it has reached the soft limit
+	rankHung                 // it accepts nothing at this moment; it may be slow, so that it is still better than nobody
+)
+
+func (w *workerState) rank(s *Settings) rank {
+	switch {
+	case w.hung:
+		return rankHung
+	case s.SoftLimit > 0 && w.load() >= s.SoftLimit:
+		return rankSoft
+	}
+	return 0
+}
+
+// able is the number of ready workers that accept; of all where none does.
+func (l *ledger) able() (n int) {
+	for _, w := range l.order {
+		if !w.hung {
+			n++
+		}
+	}
+	if n == 0 {
+		return len(l.order)
+	}
+	return n
+}
+
+// hung tells that there are ready workers, none of which accepts anything.
+func (l *ledger) hung() bool {
+	for _, w := range l.order {
+		if !w.hung {
+			return false
+		}
+	}
+	return len(l.order) > 0
+}
 
 // full tells that no more may be offered before the worker takes something.
 func (w *workerState) full() bool { return w.Window > 0 && w.pending >= w.Window }

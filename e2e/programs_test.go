@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"meshnode/e2e/lab"
+	"meshnode/node/api"
 )
 
 // programs are servers that know nothing of meshnode, as Debian 12 brings them, with the lines that a user types.
@@ -84,6 +85,7 @@ func runProgram(t *testing.T, mode, line string, forks bool) {
 		t.Error(f)
 	}
 
+	stopOne(t, n, c, url)
 	ws, err := n.Workers()
 	if err != nil {
 		t.Fatal(err)
@@ -132,6 +134,54 @@ func runProgram(t *testing.T, mode, line string, forks bool) {
 			t.Errorf("a worker had to be killed:\n%s", n.Output())
 		}
 	}
+}
+
+// stopOne stops one of two workers under load: what waits for it goes to the other, and so does what comes. It has its part again when it goes on, and
+// answers what it had accepted.
+func stopOne(t *testing.T, n *lab.Node, c *http.Client, url string) {
+	t.Helper()
+	ws, err := n.Workers()
+	if err != nil {
+		t.Fatal(err)
+	}
+	early := startLoad(t, c, url)
+	all := descendants(pick(t, ws, "h1", "0").PID)
+	signal := func(s syscall.Signal) {
+		for _, pid := range all {
+			if err := syscall.Kill(pid, s); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	signal(syscall.SIGSTOP)
+	lab.Eventually(t, 10*time.Second, func() error {
+		st, err := n.Status()
+		if err == nil && !slices.ContainsFunc(st.Warnings, func(w api.Warning) bool { return strings.Contains(w.What, "its process is stopped") }) {
+			err = fmt.Errorf("nothing is said of the stopped worker: %v", st.Warnings)
+		}
+		return err
+	})
+	if r := n.Must("explain", "any"); !strings.Contains(r.Out, "worker 0 here hangs") {
+		t.Errorf("explain says nothing of it:\n%s", r.Out)
+	}
+	late := startLoad(t, c, url)
+	sent, failed, served := late.Stop()
+	if len(failed) > 0 || len(served) != 1 {
+		t.Errorf("a second after the stop: %d of %d lost, served by %v: %v", len(failed), sent, served, failed)
+	}
+	signal(syscall.SIGCONT)
+	sent, failed, _ = early.Stop()
+	t.Logf("one stopped under load: %d of %d requests lost", len(failed), sent)
+	for _, f := range failed {
+		t.Error(f)
+	}
+	lab.Eventually(t, 20*time.Second, func() error {
+		got, err := lab.Many(c, url, 20, 4)
+		if err == nil && len(got) != 2 {
+			err = fmt.Errorf("served by %v", got)
+		}
+		return err
+	})
 }
 
 // startLoad sends 100 requests a second, and returns when it is under way.

@@ -23,6 +23,9 @@ const (
 	maxLoadBytes = loadFixed + MaxApps*(appFixed+MaxAppName)
 
 	flagDraining = 1
+
+	// flagHung is in an app's outstanding: to a node that does not know it, the peer's queue is endless, which comes to the same.
+	flagHung = 1 << 31
 )
 
 // errBadLoad is the root of all errors of DecodeLoad.
@@ -54,6 +57,8 @@ type AppLoad struct {
 	App string
 	// Ready is the number of workers that take connections.
 	Ready uint16
+	// Hung: all of them accept nothing at this moment.
+	Hung bool
 	// Outstanding is the number of connections in hand, long-lived ones not counted.
 	Outstanding uint32
 	// Long is the number of long-lived connections.
@@ -65,7 +70,7 @@ type AppLoad struct {
 // Append appends the record's wire form to b, little-endian:
 //
 //	version u8, seq u32, applied u64, connections u32, forwarded in u64, out u64, busy f32, flags u8, apps u8,
-//	and for each app: name length u8, name, ready u16, outstanding u32, long u32, service in microseconds u32
+//	and for each app: name length u8, name, ready u16, outstanding u32 (its highest bit: hung), long u32, service in microseconds u32
 //
 // Busy is forced into [0,1]. Apps that do not fit (MaxApps, MaxAppName) are left out.
 func (l Load) Append(b []byte) []byte {
@@ -91,7 +96,11 @@ func (l Load) Append(b []byte) []byte {
 		b = append(b, byte(len(a.App)))
 		b = append(b, a.App...)
 		b = le.AppendUint16(b, a.Ready)
-		b = le.AppendUint32(b, a.Outstanding)
+		outstanding := min(a.Outstanding, flagHung-1)
+		if a.Hung {
+			outstanding |= flagHung
+		}
+		b = le.AppendUint32(b, outstanding)
 		b = le.AppendUint32(b, a.Long)
 		b = le.AppendUint32(b, uint32(min(max(a.Service.Microseconds(), 0), math.MaxUint32)))
 	}
@@ -154,7 +163,8 @@ func decodeApps(b []byte, n int) ([]AppLoad, error) {
 		apps = append(apps, AppLoad{
 			App:         string(b[1 : 1+name]),
 			Ready:       le.Uint16(rest),
-			Outstanding: le.Uint32(rest[2:]),
+			Outstanding: le.Uint32(rest[2:]) &^ flagHung,
+			Hung:        le.Uint32(rest[2:])&flagHung != 0,
 			Long:        le.Uint32(rest[6:]),
 			Service:     time.Duration(le.Uint32(rest[10:])) * time.Microsecond,
 		})

@@ -15,7 +15,7 @@ func fullLoad() Load {
 	l := Load{
 		Seq: 7, AppliedIndex: 1 << 40, Connections: 10_000, ForwardedIn: 1 << 50, ForwardedOut: 3, Busy: 0.75, Draining: true,
 		Apps: []AppLoad{
-			{App: "shop", Ready: 8, Outstanding: 12, Long: 4000, Service: 12345 * time.Microsecond},
+			{App: "shop", Ready: 8, Hung: true, Outstanding: 12, Long: 4000, Service: 12345 * time.Microsecond},
 			{App: strings.Repeat("n", MaxAppName)},
 		},
 	}

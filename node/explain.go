@@ -35,7 +35,7 @@ func (b explainBackend) Explain(ctx context.Context, q api.ExplainQuery) (api.Ex
 func (n *Node) explain(q api.ExplainQuery) api.Explanation {
 	client, _ := netip.ParseAddr(q.Client) // none is no address
 	e := n.bal.Picker(q.App).Explain(balancer.PickInfo{Now: time.Now(), Rand: rand.Uint64(), Client: client}, q.Count)
-	out := api.Explanation{App: q.App, Node: n.s.Node, Policy: e.Settings.Policy, Next: n.decision(e.Next), Direct: e.Direct}
+	out := api.Explanation{App: q.App, Node: n.s.Node, Policy: e.Settings.Policy, Next: n.decision(e.Next), Direct: e.Direct, Hung: n.hung(q.App)}
 	for _, d := range e.Last {
 		out.Last = append(out.Last, n.decision(d))
 	}
@@ -98,6 +98,10 @@ func reasonOf(d balancer.Decision) string {
 		return "only a slow node has room, and a place at a faster one is free sooner; it waits here"
 	case balancer.WhyLine:
 		return fmt.Sprintf("%d wait already; it waits behind them", d.Waiting)
+	case balancer.WhyHungHere:
+		return "the workers here accept nothing at this moment"
+	case balancer.WhyHungThere:
+		return "the workers there accept nothing at this moment"
 	case balancer.WhyBlocked:
 		return "the workers here take nothing at this moment; it waits for them"
 	}

@@ -20,6 +20,8 @@ func (n *Node) collect() error {
 		{"connections_refused_total", "Connections that nobody could serve.", true, func() float64 { return float64(n.proxy.Stats().Refused) }},
 		{"connections_hedged_total", "Peers that did not answer soon, so that another target was asked as well.", true, func() float64 { return float64(n.proxy.Stats().Hedged) }},
 		{"connections_unhedged_total", "Peers that did not answer soon, and no other was asked, because too many were already.", true, func() float64 { return float64(n.proxy.Stats().Unhedged) }},
+		{"connections_rescued_total", "Connections that a worker did not accept, so that another was given them.", true, func() float64 { return float64(n.proxy.Stats().Rescued) }},
+		{"workers_hung", "Workers that accept nothing, though connections wait for them.", false, func() float64 { return float64(len(n.proxy.Hung())) }},
 		{"connections_idle_total", "Relayed connections that were reset because no byte moved.", true, func() float64 { return float64(n.proxy.Stats().TimedOut) }},
 		{"connections_retried_total", "Targets that did not take a connection, so that another was asked.", true, func() float64 { return float64(n.proxy.Stats().Retried) }},
 		{"connections_waiting", "Connections that wait because every worker has all it may have.", false, func() float64 { return float64(n.bal.Waits().Waiting) }},

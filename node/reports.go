@@ -56,7 +56,7 @@ func (n *Node) report() (accepted float64) {
 		}
 		r := p.Local(now)
 		accepted = max(accepted, p.Accepted())
-		l.Apps = append(l.Apps, mesh.AppLoad{App: name, Ready: uint16(r.Ready), Outstanding: uint32(r.Outstanding), Long: uint32(r.Long), Service: r.Service})
+		l.Apps = append(l.Apps, mesh.AppLoad{App: name, Ready: uint16(r.Ready), Hung: r.Hung, Outstanding: uint32(r.Outstanding), Long: uint32(r.Long), Service: r.Service})
 	}
 	n.mesh.Report(l)
 	return accepted
@@ -72,7 +72,7 @@ func (n *Node) onLoad(peer string, l mesh.Load, at time.Time) {
 	for _, name := range n.loadNames() {
 		var r balancer.Report
 		if a, ok := named[name]; ok && !l.Draining {
-			r = balancer.Report{Ready: int(a.Ready), Outstanding: int(a.Outstanding), Long: int(a.Long), Service: a.Service}
+			r = balancer.Report{Ready: int(a.Ready), Hung: a.Hung, Outstanding: int(a.Outstanding), Long: int(a.Long), Service: a.Service}
 		}
 		n.bal.Picker(name).SetReport(peer, r, at)
 	}

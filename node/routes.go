@@ -372,6 +372,14 @@ func (t target) Dial(ctx context.Context) (net.Conn, error) {
 	return d.DialContext(ctx, "tcp", t.w.Addr)
 }
 
+// Sockets implements proxy.Lender.
+func (t target) Sockets() ([]int, error) { return t.w.Sockets() }
+
+// Checks implements proxy.Lender.
+func (t target) Checks(port uint16) bool {
+	return t.w.Checking != nil && t.w.Checking.Load() == uint32(port)
+}
+
 // Header implements proxy.Worker.
 func (t target) Header() proxy.HeaderVersion { return proxy.HeaderVersion(t.w.Header) }
 
@@ -381,4 +389,5 @@ var _ = [1]struct{}{}[int(nodeipc.Accepted)-int(proxy.Accepted)+int(nodeipc.Refu
 var (
 	_ supervisor.Router = (*routes)(nil)
 	_ proxy.Speaker     = target{}
+	_ proxy.Lender      = target{}
 )

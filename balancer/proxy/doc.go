@@ -18,5 +18,6 @@
 // handoff.go (to a local worker), forward.go (to a peer), hedge.go (to another one if that says nothing), streams.go (streams that wait for
 // use), ingress.go (from a peer), stream.go (a peer's stream to a local worker), preamble.go and signed.go (what the two nodes say to each
 // other), relay.go and copy.go (bytes; package relay does the work), grumble.go (log lines), track_linux.go (when a connection that was handed off has ended),
+// lookout.go, accepted_linux.go and rescue.go (workers that are dialed and accept nothing),
 // direct.go, group_linux.go, sibling_linux.go and selector_linux.go (workers that accept by themselves, and whom the kernel chooses).
 package proxy

@@ -134,7 +134,7 @@ func (s *Server) dialWorker(c *conn, r balancer.PickResult, w Worker) bool {
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	wc, err := w.Dial(ctx)
 	cancel()
-	if err == nil {
+	if err == nil && c.saved == 0 { // else the header is in what is rescued
 		err = c.introduce(wc, w.Header(), limit)
 	}
 	if err != nil {
@@ -142,6 +142,7 @@ func (s *Server) dialWorker(c *conn, r balancer.PickResult, w Worker) bool {
 		return false
 	}
 	r.Taken()
+	s.lookout.dialed(c, r, w, wc)
 	if c.stream != nil {
 		s.accepted(c, r, party{conn: wc})
 	} else {

@@ -50,8 +50,8 @@ func (s *Server) ingress(stream net.Conn, turn int) {
 	delete(s.conns, stream) // owned by the placing from here on
 	s.mu.Unlock()
 	s.stats.accepted.Add(1)
-	c := &conn{s: s, app: p.App, key: p.Key, fd: -1, stream: stream, until: time.Now().Add(ingressPatience), detached: true,
-		origin: origin{client: p.Client, local: p.Local, turn: turn}}
+	c := &conn{s: s, app: p.App, key: p.Key, fd: -1, stream: stream, until: time.Now().Add(ingressPatience),
+		course: course{detached: true}, origin: origin{client: p.Client, local: p.Local, turn: turn}}
 	switch c.picker = s.o.Balancer.Lookup(p.App); {
 	case c.picker == nil:
 		c.refuse(balancer.ErrNoTarget)

@@ -17,21 +17,28 @@ var errNoRoom = errors.New("too many connections cross this node")
 
 // conn is a client's connection until a target took it. It is owned by one goroutine at a time.
 type conn struct {
-	s        *Server
-	app      string
-	key      string
-	picker   *balancer.Picker
-	fd       int       // the client's socket, or
-	stream   net.Conn  // the peer's stream, for a forwarded connection
-	until    time.Time // when waiting for a target ends
-	tried    []string
+	s      *Server
+	app    string
+	key    string
+	picker *balancer.Picker
+	fd     int       // the client's socket, or
+	stream net.Conn  // the peer's stream, for a forwarded connection
+	until  time.Time // when waiting for a target ends
+	tried  []string
+	over   sync.Once
+	course
+	origin
+}
+
+// course is how far a connection has come.
+type course struct {
 	detached bool // it has a goroutine of its own, which may block
 	room     bool // it counts among the relays
 	queued   bool // the peer was told to wait
 	crowded  bool // there was no room among the relays until c.until
 	waited   bool // it has been the first in the queue for a worker
-	over     sync.Once
-	origin
+	stays    bool // it was rescued, and may only be served here
+	saved    int  // how often it was rescued (count)
 }
 
 // place finds a target for c and gives it to it; false means that c was refused. For a local worker that takes sockets all is done on
@@ -72,7 +79,7 @@ func (s *Server) place(c *conn) bool {
 
 // pick chooses a target for c, which has that place in the queue or none.
 func (c *conn) pick(w *balancer.Waiter) (balancer.PickResult, error) {
-	return c.picker.Pick(balancer.PickInfo{Now: time.Now(), Rand: rand.Uint64(), Client: c.client.Addr(), LocalOnly: c.stream != nil || c.noRoom(),
+	return c.picker.Pick(balancer.PickInfo{Now: time.Now(), Rand: rand.Uint64(), Client: c.client.Addr(), LocalOnly: c.stream != nil || c.stays || c.noRoom(),
 		Tried: c.tried, Waiter: w})
 }
 

@@ -125,6 +125,7 @@ type Server struct {
 // local is what the data path has to do with the node's own workers.
 type local struct {
 	tracker *tracker
+	lookout *lookout
 	direct  atomic.Bool // workers may accept by themselves
 }
 
@@ -148,6 +149,7 @@ func New(o Options) *Server {
 	s.relays = make(chan struct{}, o.Relays)
 	s.awaited = make(chan struct{}, headersAwaited)
 	s.way.greetings = make(chan struct{}, greetings)
+	s.lookout = newLookout(s)
 	s.way.streams = streams{s: s, shelves: make(map[string]*shelf)}
 	if e, err := relay.Open(relayLoops()); err != nil {
 		s.log.Warn("connections are copied by a pair of goroutines each, which takes more memory", "err", err)
@@ -176,6 +178,7 @@ func (s *Server) RemoveWorker(id string) {
 	delete(s.workers, id)
 	s.mu.Unlock()
 	s.dropSockets(id)
+	s.lookout.forget(id)
 	s.tracker.dropOwner(id)
 }
 
@@ -280,6 +283,7 @@ func (s *Server) LetGo() {
 	}
 	s.mu.Unlock()
 	s.DropStreams("")
+	s.lookout.leave()
 	for _, l := range all {
 		l.leave()
 	}
@@ -371,6 +375,7 @@ func (s *Server) Close() error {
 	}
 	s.wg.Wait()
 	s.tracker.close()
+	s.lookout.close()
 	return nil
 }
 

@@ -45,6 +45,9 @@ func explanationText(e api.Explanation) string {
 	if e.Direct > 0 {
 		b.WriteString(wrapped(plural(e.Direct, "connection")+" accepted by workers themselves are open here: while there is room for more here, nothing is decided about them", 0))
 	}
+	for _, h := range e.Hung {
+		b.WriteString(wrapped(fmt.Sprintf("worker %s here hangs for %s, and is asked only where nobody else can be: %s", h.Worker, figureTime(h.For), h.Reason), 0))
+	}
 	if len(e.Last) > 0 {
 		b.WriteString("\nthe last ones, the newest first, times in UTC; in brackets how old a report was:\n")
 	}

@@ -22,12 +22,22 @@ type ExplainQuery struct {
 
 // Explanation is how one node places the connections of an app that come in there.
 type Explanation struct {
-	App    string     `json:"app"`
-	Node   string     `json:"node"`
-	Policy string     `json:"policy"`
-	Next   Decision   `json:"next"`   // as it would be now; nothing is claimed
-	Last   []Decision `json:"last"`   // the newest first
-	Direct int        `json:"direct"` // open connections that workers accepted by themselves: nothing was decided about them
+	App    string       `json:"app"`
+	Node   string       `json:"node"`
+	Policy string       `json:"policy"`
+	Next   Decision     `json:"next"`           // as it would be now; nothing is claimed
+	Last   []Decision   `json:"last"`           // the newest first
+	Direct int          `json:"direct"`         // open connections that workers accepted by themselves: nothing was decided about them
+	Hung   []HungWorker `json:"hung,omitempty"` // workers here that are asked only where nobody else can be
+}
+
+// HungWorker is a worker that accepts no connections, though some wait.
+type HungWorker struct {
+	App    string  `json:"app"`
+	Worker string  `json:"worker"`
+	PID    int     `json:"pid"`
+	For    float64 `json:"seconds"`
+	Reason string  `json:"reason"`
 }
 
 // Decision is how one connection was placed. Times are in seconds.
@@ -60,7 +70,7 @@ type Candidate struct {
 	Node     string  `json:"node"`
 	Here     bool    `json:"here,omitempty"`
 	Compared bool    `json:"compared"`
-	State    string  `json:"state"` // "free", "full", "ejected", "silent", "refused", "no worker", "blocked"
+	State    string  `json:"state"` // "free", "full", "ejected", "silent", "refused", "no worker", "blocked", "hung"
 	OtherZ   bool    `json:"other_zone,omitempty"`
 	Workers  float64 `json:"workers"` // ready, by weight and slow start
 	Open     float64 `json:"open"`    // short connections, estimated for peers

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -148,7 +149,7 @@ func (s *Supervisor) adopt(k keeper.Kept, r record) {
 	}
 	s.mu.Unlock()
 	p := sl.process(r.Spec, r.Number, r.Run)
-	p.Worker = Worker{ID: r.ID, App: r.Spec.App, Slot: r.Slot, Release: r.Spec.Release, Mode: r.Spec.Mode, Serves: r.Spec.Serves, Header: r.Spec.Account.Header,
+	p.Worker = Worker{ID: r.ID, App: r.Spec.App, Slot: r.Slot, Release: r.Spec.Release, Mode: r.Spec.Mode, Serves: r.Spec.Serves, Header: r.Spec.Account.Header, Checking: new(atomic.Uint32),
 		Addr: r.Addr, PID: k.PID, Adopted: true, Reports: r.Reports}
 	p.started, p.notes.record = r.Started, r
 	if u := r.Spec.Uncaught; u != nil {

@@ -12,6 +12,7 @@ import (
 	"os"
 	"slices"
 	"sync"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -130,6 +131,7 @@ func (p *process) mindHealth(dead <-chan struct{}) {
 func (p *process) check() error {
 	ctx, cancel := context.WithTimeout(context.Background(), p.spec.Health.Timeout)
 	defer cancel()
+	defer p.Checking.Store(0)
 	if p.spec.Health.TCP {
 		return p.checkTCP(ctx)
 	}
@@ -172,10 +174,25 @@ func (p *process) checkHTTP(ctx context.Context) error {
 	return nil
 }
 
+// bindCheck settles from which port a check asks, before it connects.
+func (p *process) bindCheck(raw syscall.RawConn) error {
+	var err error
+	cerr := raw.Control(func(fd uintptr) {
+		if err = unix.Bind(int(fd), &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}); err != nil {
+			return
+		}
+		var sa unix.Sockaddr
+		if sa, err = unix.Getsockname(int(fd)); err == nil {
+			p.Checking.Store(uint32(sa.(*unix.SockaddrInet4).Port))
+		}
+	})
+	return errors.Join(cerr, err)
+}
+
 // dial opens a connection to this very worker: to its private port, or by giving it one end of a socket pair.
 func (p *process) dial(ctx context.Context) (net.Conn, error) {
 	if p.Channel == nil {
-		var d net.Dialer
+		d := net.Dialer{Control: func(_, _ string, raw syscall.RawConn) error { return p.bindCheck(raw) }}
 		d.SetMultipathTCP(false)
 		c, err := d.DialContext(ctx, "tcp", p.Addr)
 		if err == nil && len(p.spec.Health.Header) > 0 {

@@ -86,7 +86,8 @@ func (s *slot) start(spec Spec) (*process, error) {
 	number := int(s.sup.starts.Add(1))
 	id := fmt.Sprintf("%s/%d#%d", s.app, s.index, number)
 	p := s.process(spec, number, s.sup.o.NodeID+"/"+id)
-	p.Worker = Worker{ID: id, App: s.app, Slot: s.index, Release: spec.Release, Mode: spec.Mode, Serves: spec.Serves, Header: spec.Account.Header}
+	p.Worker = Worker{ID: id, App: s.app, Slot: s.index, Release: spec.Release, Mode: spec.Mode, Serves: spec.Serves, Header: spec.Account.Header,
+		Checking: new(atomic.Uint32)}
 	if u := spec.Uncaught; u != nil && !u.Alone {
 		p.Uncaught = u.Addrs
 	}

@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"meshnode/node/supervisor/nodeipc"
@@ -157,8 +158,9 @@ type Worker struct {
 	Channel *nodeipc.Family // Channel is what its Node.js processes are spoken to by in mode cluster, else nil.
 	// Uncaught are the client addresses that its app would bind by itself; it serves them in mode port.
 	Uncaught []string
-	Adopted  bool // Adopted: the worker was started by a former run of the node and may have connections.
-	Reports  bool // Reports: an adopted worker whose started process tells what it has open.
+	Checking *atomic.Uint32 // Checking is from which port the health check asks it at this moment, 0 = from none; nil where it is not known.
+	Adopted  bool           // Adopted: the worker was started by a former run of the node and may have connections.
+	Reports  bool           // Reports: an adopted worker whose started process tells what it has open.
 }
 
 // Exit is one end of a worker's process.
