@@ -7,6 +7,7 @@ import (
 	"net"
 	"os/exec"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -124,6 +125,51 @@ func TestDatagramsOfProgram(t *testing.T) {
 	}
 }
 
+// clientsOfNode has clients of two workers of a Node.js app. Each stays with its own, which only those of a worker that is killed lose, also over an upgrade;
+// they have the one that takes its place.
+func clientsOfNode(t *testing.T, l *lab.Lab, n *lab.Node) {
+	if strings.Contains(n.Output(), "that they have in common") {
+		t.Skip("the kernel or this user's rights do not allow to choose among sockets")
+	}
+	ws, err := n.Workers()
+	if err != nil {
+		t.Fatal(err)
+	}
+	of := make(map[string][]net.Conn)
+	for range 24 {
+		c := asker(t, l, n, 3002)
+		first := who(t, c)
+		stays(t, c, first)
+		of[first] = append(of[first], c)
+	}
+	killed, other := fmt.Sprint(ws[0].PID), fmt.Sprint(ws[1].PID)
+	t.Logf("24 clients by worker: %d and %d", len(of[killed]), len(of[other]))
+	if len(of[killed]) == 0 || len(of[other]) == 0 {
+		t.Errorf("all went to one worker")
+	}
+	n.Must("upgrade", another(t, "meshnode-next"))
+	for _, c := range of[other] {
+		stays(t, c, other)
+	}
+	if err := syscall.Kill(ws[0].PID, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range of[killed] {
+		if now := who(t, c); now == killed {
+			t.Errorf("%s answers after its end", now)
+		}
+	}
+	for _, c := range of[other] {
+		stays(t, c, other)
+	}
+	ready(t, n, 2, 20*time.Second)
+	for _, c := range of[killed] {
+		if now := who(t, c); now == other {
+			t.Errorf("answered by %s, want the one that took the place of %s", other, killed)
+		}
+	}
+}
+
 // A Node.js app's datagrams go to another server from where none of its workers is, also when the only one stops.
 func TestDatagramsOfNode(t *testing.T) {
 	lab.NeedNode(t)
@@ -131,7 +177,10 @@ func TestDatagramsOfNode(t *testing.T) {
 	join := l.Host(1).IP + ":7946"
 	nodes := []*lab.Node{l.Host(1).Start("-join", join), l.Host(2).Start("-join", join, "-no-workers")}
 	nodes[0].Voters(30*time.Second, 2, 1)
-	nodes[0].Must("start", "-n", "udp", "-i", "1", lab.App(t, "udp.js"))
+	nodes[0].Must("start", "-n", "udp", "-i", "2", lab.App(t, "udp.js"))
+	ready(t, nodes[0], 2, 20*time.Second)
+	t.Run("each client has one worker", func(t *testing.T) { clientsOfNode(t, l, nodes[0]) })
+	nodes[0].Must("scale", "udp", "1")
 	ready(t, nodes[0], 1, 20*time.Second)
 	here, there := asker(t, l, nodes[0], 3002), asker(t, l, nodes[1], 3002)
 	first := who(t, here)

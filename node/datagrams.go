@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -88,6 +89,35 @@ func (r *routes) publishDatagrams(app string) {
 	if len(out) > 0 || r.n.bal.Lookup(datagramsOf(app)) != nil {
 		r.n.bal.Picker(datagramsOf(app)).SetWorkers(out)
 	}
+	r.n.datagrams.Steer(datagramsOf(app), func(worker string) (string, bool) {
+		slot, _, _ := strings.Cut(worker, "#") // the same for whoever comes after it
+		return slot, r.ready[app][worker]
+	})
+}
+
+// ownDatagrams gives a Node.js worker a socket of its own, in place of a duplicate of the one that all have in common, where that can be.
+func (r *routes) ownDatagrams(w supervisor.Worker, k listenKey, common *os.File) *os.File {
+	app := datagramsOf(k.app)
+	if err := r.n.datagrams.Serve(app, k.key, common, true); err != nil {
+		return common
+	}
+	if w.Adopted && !r.isReady(w) { // it has what it was given by a former run
+		r.n.datagrams.Rejoin(app, k.key, w.ID)
+		return common
+	}
+	own := r.n.datagrams.Share(app, k.key, w.ID)
+	if own == nil {
+		return common
+	}
+	common.Close()
+	return own
+}
+
+func (r *routes) isReady(w supervisor.Worker) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	_, ok := r.ready[w.App][w.ID]
+	return ok
 }
 
 // datagramsAt is where a worker takes the datagrams that came for a key.

@@ -278,7 +278,7 @@ func (n *Node) openData(context.Context) error {
 	n.proxy = proxy.New(proxy.Options{Balancer: n.bal, DialPeer: n.dialForward, PeerPort: n.mux.Addr().Port(), Keep: n.view.kept[0],
 		Direct: n.s.Direct, Logger: n.log})
 	n.closeLater(partData, n.proxy.Close)
-	n.datagrams = datagram.New(datagram.Options{Picker: n.bal.Picker, DialPeer: n.dialDatagrams, Logger: n.log,
+	n.datagrams = datagram.New(datagram.Options{Picker: n.bal.Picker, DialPeer: n.dialDatagrams, Keep: n.view.kept[1], Direct: n.s.Direct, Logger: n.log,
 		Worker: func(worker, key string) (netip.AddrPort, bool) { return n.routes.datagramsAt(worker, key) }})
 	n.closeLater("datagrams", n.datagrams.Close)
 	n.view.reports = make(chan struct{}, 1)

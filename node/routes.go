@@ -159,6 +159,7 @@ func (r *routes) Ended(w supervisor.Worker) {
 		p.SetDirect(w.ID, balancer.Direct{}, time.Now())
 	}
 	r.shared.ended(w.ID)
+	r.n.datagrams.UnshareAll(w.ID)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, ids := range r.held {
@@ -233,6 +234,9 @@ func (r *routes) load(w supervisor.Worker, l nodeipc.Load) {
 func (r *routes) share(w supervisor.Worker, q nodeipc.Query) nodeipc.Reply {
 	k := listenKey{w.App, q.Key}
 	f, err := r.shared.take(k, w.ID, q)
+	if err == nil && q.UDP() && q.Port > 0 && !q.Reuse { // what is sent to many would come to each of several sockets
+		f = r.ownDatagrams(w, k, f)
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if err != nil {
@@ -255,6 +259,7 @@ func (r *routes) share(w supervisor.Worker, q nodeipc.Query) nodeipc.Reply {
 func (r *routes) Unlisten(w supervisor.Worker, key string) {
 	r.shared.release(listenKey{w.App, key}, w.ID)
 	r.n.proxy.Unshare(w.App, key, w.ID)
+	r.n.datagrams.Unshare(datagramsOf(w.App), key, w.ID)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	delete(r.held[listenKey{w.App, key}], w.ID)

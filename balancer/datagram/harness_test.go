@@ -113,7 +113,8 @@ func (b *bench) node(name string, shared bool, change ...func(*Options)) *tnode 
 	if n.peers, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
 		b.t.Fatal(err)
 	}
-	go func() { n.served <- n.srv.ServePeers(n.peers) }()
+	srv := n.srv // a test may replace it
+	go func() { n.served <- srv.ServePeers(n.peers) }()
 	if err := n.srv.Serve(app, key, n.file, shared); err != nil {
 		b.t.Fatal(err)
 	}
@@ -156,19 +157,7 @@ func (n *tnode) start(ids ...string) []*worker {
 		}
 		w := &worker{id: id, conn: c, hold: make(chan struct{})}
 		n.b.ends = append(n.b.ends, func() { c.Close() })
-		n.b.wg.Go(func() {
-			buf := make([]byte, maxPayload)
-			for {
-				k, from, err := c.ReadFromUDPAddrPort(buf)
-				if err != nil {
-					return
-				}
-				if strings.HasPrefix(string(buf[:k]), "hold") {
-					<-w.hold
-				}
-				_, _ = c.WriteToUDPAddrPort(append([]byte(id+":"), buf[:k]...), from)
-			}
-		})
+		n.b.wg.Go(w.answer)
 		n.mu.Lock()
 		n.workers[id] = w
 		n.mu.Unlock()
@@ -176,6 +165,20 @@ func (n *tnode) start(ids ...string) []*worker {
 	}
 	n.ready(ids...)
 	return out
+}
+
+func (w *worker) answer() {
+	buf := make([]byte, maxPayload)
+	for {
+		k, from, err := w.conn.ReadFromUDPAddrPort(buf)
+		if err != nil {
+			return
+		}
+		if strings.HasPrefix(string(buf[:k]), "hold") {
+			<-w.hold
+		}
+		_, _ = w.conn.WriteToUDPAddrPort(append([]byte(w.id+":"), buf[:k]...), from)
+	}
 }
 
 func (n *tnode) ready(ids ...string) {

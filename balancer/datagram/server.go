@@ -36,6 +36,10 @@ type Options struct {
 	// DialPeer opens a stream to the node with that name.
 	DialPeer func(ctx context.Context, node string) (net.Conn, error)
 	Logger   hclog.Logger
+	// Keep keeps the sockets of workers open while no node runs; nil = nobody does.
+	Keep Keep
+	// Direct lets each worker have a socket of its own, where the kernel can choose among them.
+	Direct bool
 	// Sessions bounds the sessions (count), Idle how long they live unused; 0 = the defaults.
 	Sessions int
 	Idle     time.Duration
@@ -49,6 +53,7 @@ type Server struct {
 	closing chan struct{}
 	wg      sync.WaitGroup
 	last    atomic.Int64 // when an error was logged last
+	direct  atomic.Bool  // workers may have sockets of their own
 	buffers sync.Pool
 
 	mu      sync.Mutex // guards all below
@@ -92,6 +97,7 @@ func New(o Options) *Server {
 	s := &Server{o: o, log: o.Logger.Named("datagram"), closing: make(chan struct{}), sockets: make(map[socketID]*socket),
 		links: make(map[string]*link), streams: make(map[net.Conn]*table), past: make(map[*session]time.Time), failed: make(map[string]time.Time)}
 	s.buffers.New = func() any { return new([maxPayload]byte) }
+	s.direct.Store(o.Direct)
 	s.wg.Go(s.sweep)
 	return s
 }

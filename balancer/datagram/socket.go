@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"meshnode/balancer"
 )
 
 // socket is where clients of an app send to.
@@ -18,8 +20,10 @@ type socket struct {
 	conn   *net.UDPConn
 	raw    syscall.RawConn
 	shared bool
+	group  *group
 	table  *table
 	ready  chan struct{} // for a shared one: holds a token while it is to be read
+	look   chan struct{} // has watch look who is to read
 	closed chan struct{}
 }
 
@@ -42,7 +46,9 @@ func newSocket(s *Server, id socketID, f *os.File, shared bool) (*socket, error)
 		c.Close()
 		return nil, err
 	}
-	return &socket{s: s, id: id, conn: c, raw: raw, shared: shared, table: newTable(), ready: make(chan struct{}, 1), closed: make(chan struct{})}, nil
+	k := &socket{s: s, id: id, conn: c, raw: raw, shared: shared, table: newTable(), ready: make(chan struct{}, 1), look: make(chan struct{}, 1), closed: make(chan struct{})}
+	k.group = &group{k: k, members: make(map[string]*member)}
+	return k, nil
 }
 
 // read takes the clients' datagrams until the socket is closed.
@@ -93,14 +99,28 @@ func (k *socket) mayRead() bool {
 	}
 }
 
-// watch has a shared socket read while no worker here is ready for it and a peer has one.
+// wanted reports whether the node is to read a shared socket: while no worker here is ready for it and a peer has one; and once workers have sockets of their
+// own, for what came while they had none.
+func (k *socket) wanted(p *balancer.Picker) bool {
+	return k.group.lives() || p.Local(time.Now()).Ready == 0 && p.Elsewhere()
+}
+
+// poke has watch look again.
+func (k *socket) poke() {
+	select {
+	case k.look <- struct{}{}:
+	default:
+	}
+}
+
+// watch has a shared socket read while that is wanted.
 func (k *socket) watch() {
 	p := k.s.o.Picker(k.id.app)
 	reading := false
 	_ = k.conn.SetReadDeadline(time.Unix(1, 0))
 	for {
 		changed := p.Changed()
-		if want := p.Local(time.Now()).Ready == 0 && p.Elsewhere(); want != reading {
+		if want := k.wanted(p); want != reading {
 			if reading = want; want {
 				_ = k.conn.SetReadDeadline(time.Time{})
 				k.ready <- struct{}{}
@@ -109,16 +129,30 @@ func (k *socket) watch() {
 				_ = k.conn.SetReadDeadline(time.Unix(1, 0))
 			}
 		}
-		t := time.NewTimer(lookAgain)
-		select {
-		case <-changed:
-			t.Stop()
-		case <-t.C: // a link that goes down, and a record that grows old, make no change
-		case <-k.closed:
-			t.Stop()
+		if !k.await(changed, k.look) {
 			return
 		}
 	}
+}
+
+// await waits for a change, and no longer than lookAgain: a link that goes down, and a record that grows old, make none. False means that the socket is closed.
+func (k *socket) await(changed, look <-chan struct{}) bool {
+	t := time.NewTimer(lookAgain)
+	defer t.Stop()
+	select {
+	case <-changed:
+	case <-look:
+	case <-t.C:
+	case <-k.closed:
+		return false
+	}
+	return true
+}
+
+// number is the socket's descriptor.
+func (k *socket) number() (out int, err error) {
+	err = k.raw.Control(func(fd uintptr) { out = int(fd) })
+	return out, err
 }
 
 // lookAgain is how often it is looked who is to read a shared socket.
@@ -172,5 +206,6 @@ func zone(name string) uint32 {
 func (k *socket) close() {
 	close(k.closed)
 	k.conn.Close()
+	k.group.end()
 	k.table.close()
 }

@@ -54,6 +54,8 @@ var table = map[string][]uses{
 	},
 	"balancer/datagram": {
 		{"balancer", "asks it where sessions go"},
+		{"github.com/cilium/ebpf", "puts the choice among workers' sockets into the kernel"},
+		{"github.com/cilium/ebpf/asm", "the program of that choice"},
 		{hclog, handedLogger},
 		{sysUnix, "the address that a datagram was sent to, and sending without waiting"},
 	},
