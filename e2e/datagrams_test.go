@@ -82,12 +82,12 @@ func TestDatagramsOfProgram(t *testing.T) {
 	for _, w := range ws {
 		own[fmt.Sprint(w.PID)] = w.Node
 	}
-	by := make(map[string]int)
+	by := make(map[string][]net.Conn)
 	var clients []net.Conn
 	for range 8 {
 		c := asker(t, l, others[0], 8125)
 		first := who(t, c)
-		by[first]++
+		by[first] = append(by[first], c)
 		stays(t, c, first)
 		if own[first] != others[0].Name {
 			t.Errorf("%s was asked, and %s answers", others[0].Name, own[first])
@@ -95,6 +95,12 @@ func TestDatagramsOfProgram(t *testing.T) {
 	}
 	if len(by) != 2 {
 		t.Errorf("8 clients of %s by worker: %v", others[0].Name, by)
+	}
+	others[0].Must("upgrade", another(t, "meshnode-next"))
+	for first, cs := range by {
+		for _, c := range cs {
+			stays(t, c, first)
+		}
 	}
 	at := make(map[string][]net.Conn)
 	for range 8 {

@@ -101,6 +101,7 @@ func (n *Node) keepListeners(ctx context.Context) {
 			for _, k := range n.view.kept {
 				k.dropLeft()
 			}
+			n.datagrams.Forgo()
 		case <-retry.C:
 			if len(n.routes.faults()) > 0 {
 				n.syncListeners(n.store.State())

@@ -279,7 +279,7 @@ func (n *Node) openData(context.Context) error {
 		Direct: n.s.Direct, Logger: n.log})
 	n.closeLater(partData, n.proxy.Close)
 	n.datagrams = datagram.New(datagram.Options{Picker: n.bal.Picker, DialPeer: n.dialDatagrams, Keep: n.view.kept[1], Direct: n.s.Direct, Logger: n.log,
-		Worker: func(worker, key string) (netip.AddrPort, bool) { return n.routes.datagramsAt(worker, key) }})
+		Passed: takeSessions(n.o.Keeper, kept), Worker: func(worker, key string) (netip.AddrPort, bool) { return n.routes.datagramsAt(worker, key) }})
 	n.closeLater("datagrams", n.datagrams.Close)
 	n.view.reports = make(chan struct{}, 1)
 	n.routes = newRoutes(n, n.view.kept[1])

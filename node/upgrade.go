@@ -19,7 +19,8 @@ func (n *Node) handOver(ctx context.Context) error {
 	n.view.draining.Store(true)
 	n.report()
 	n.proxy.LetGo()
-	_ = n.datagrams.Close()          // the successor reads the same sockets; its sessions are new
+	n.passSessions()
+	_ = n.datagrams.Close()          // the successor reads the same sockets
 	_ = n.store.TransferLeadership() // one that does not lead has none
 	n.life.cancel()
 	n.sup.HandOver()

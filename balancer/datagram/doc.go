@@ -13,6 +13,6 @@
 // Errors: a socket that fails is logged once a second, and read again.
 //
 // Read server.go (what there is), socket.go (clients' datagrams come in), share.go, group_linux.go and selector_linux.go (workers that have sockets of their own,
-// and whom the kernel chooses), session.go (a session and its table), upstream.go (to a worker), link.go (to a
+// and whom the kernel chooses), passed.go (sessions that go on in another process), session.go (a session and its table), upstream.go (to a worker), link.go (to a
 // peer), ingress.go (from a peer), wire.go (what the two say to each other), packet_linux.go (the address that a client spoke to).
 package datagram

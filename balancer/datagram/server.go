@@ -40,6 +40,8 @@ type Options struct {
 	Keep Keep
 	// Direct lets each worker have a socket of its own, where the kernel can choose among them.
 	Direct bool
+	// Passed are sessions of a former process, which go on as soon as their socket is served. Their descriptors are the server's.
+	Passed []Passed
 	// Sessions bounds the sessions (count), Idle how long they live unused; 0 = the defaults.
 	Sessions int
 	Idle     time.Duration
@@ -53,7 +55,7 @@ type Server struct {
 	closing chan struct{}
 	wg      sync.WaitGroup
 	last    atomic.Int64 // when an error was logged last
-	direct  atomic.Bool  // workers may have sockets of their own
+	heirs
 	buffers sync.Pool
 
 	mu      sync.Mutex // guards all below
@@ -63,6 +65,12 @@ type Server struct {
 	past    map[*session]time.Time
 	failed  map[string]time.Time // peers whose stream has failed, and when
 	closed  bool
+}
+
+// heirs is what a process shares with its workers and takes over from another.
+type heirs struct {
+	direct atomic.Bool           // workers may have sockets of their own
+	passed map[socketID][]Passed // sessions of a former process that nobody goes on with yet; guarded by the server's lock
 }
 
 type socketID struct{ app, key string }
@@ -98,6 +106,11 @@ func New(o Options) *Server {
 		links: make(map[string]*link), streams: make(map[net.Conn]*table), past: make(map[*session]time.Time), failed: make(map[string]time.Time)}
 	s.buffers.New = func() any { return new([maxPayload]byte) }
 	s.direct.Store(o.Direct)
+	s.passed = make(map[socketID][]Passed)
+	for _, p := range o.Passed {
+		id := socketID{p.App, p.Key}
+		s.passed[id] = append(s.passed[id], p)
+	}
 	s.wg.Go(s.sweep)
 	return s
 }
@@ -129,6 +142,7 @@ func (s *Server) Serve(app, key string, f *os.File, shared bool) error {
 		return fmt.Errorf("read the datagrams of %s: %w", app, err)
 	}
 	s.sockets[id] = k
+	s.resume(k)
 	s.wg.Go(k.read)
 	if shared {
 		s.wg.Go(k.watch)
@@ -272,6 +286,7 @@ func (s *Server) Close() error {
 		c.Close()
 	}
 	s.mu.Unlock()
+	s.Forgo()
 	for _, k := range sockets {
 		k.close()
 	}

@@ -28,6 +28,7 @@ type flow struct {
 // session is one client's datagrams.
 type session struct {
 	s      *Server
+	id     socketID // of the socket it came to
 	table  *table
 	flow   flow
 	claim  balancer.PickResult
@@ -89,6 +90,15 @@ func (t *table) put(x *session) bool {
 	}
 	t.all[x.flow] = x
 	return true
+}
+
+// each shows all sessions. f must not use the table.
+func (t *table) each(f func(*session)) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, x := range t.all {
+		f(x)
+	}
 }
 
 func (t *table) drop(x *session) {

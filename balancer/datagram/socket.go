@@ -163,15 +163,19 @@ func (k *socket) take(client netip.AddrPort, local netip.Addr, payload []byte) {
 	f := flow{client: client, local: local}
 	x := k.table.get(f)
 	if x == nil {
-		x = &session{table: k.table, flow: f}
-		oob := localOut(local)
-		x.answer = func(payload []byte) { k.answer(client, oob, payload) }
+		x = k.session(client, local)
 		if !k.s.begin(x, k.id, netip.AddrPortFrom(client.Addr().Unmap(), client.Port()), true) {
 			return
 		}
 	}
 	x.use()
 	x.way.send(payload)
+}
+
+// session is a new one of a client, which leads nowhere yet.
+func (k *socket) session(client netip.AddrPort, local netip.Addr) *session {
+	oob := localOut(local)
+	return &session{id: k.id, table: k.table, flow: flow{client: client, local: local}, answer: func(payload []byte) { k.answer(client, oob, payload) }}
 }
 
 // answer sends to a client, from the address that it spoke to.
