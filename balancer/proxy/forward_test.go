@@ -233,9 +233,9 @@ func TestStuckPeer(t *testing.T) {
 	mute := b.passing("mute", func() Outcome { return 0 }, nil)
 	m.workers(mute)
 	n.hears("b")
-	p := preamble{App: app, Key: key}
-	a := &asking{s: n.srv, r: balancer.PickResult{Target: balancer.Target{Kind: balancer.KindPeer, ID: "b"}}, heard: make(chan struct{})}
-	if _, err := a.ask(p, time.Now().Add(2*answerLimit)); !errors.Is(err, errPeerRefused) {
+	a := n.asking("b")
+	a.until = time.Now().Add(2 * answerLimit)
+	if _, err := a.ask(); !errors.Is(err, errPeerRefused) {
 		t.Errorf("got %v", err)
 	}
 	if m.bal.Picker(app).Open("mute") != 1 {

@@ -247,3 +247,22 @@ func dialTo(c net.Conn) func(context.Context, string) (net.Conn, error) {
 		return c, nil
 	}
 }
+
+// asking is an attempt to have a peer take a connection that nobody waits for.
+func (n *tnode) asking(peer string) *asking {
+	r := balancer.PickResult{Target: balancer.Target{Kind: balancer.KindPeer, ID: peer}}
+	return n.srv.newAsking(&conn{app: app, key: key, until: time.Now().Add(limit)}, r)
+}
+
+// exchange asks, as the how-manieth question on the stream, and reads the first answer.
+func exchange(peer net.Conn, p preamble, turn int) (answer byte, err error) {
+	if _, err := peer.Write(signed(peer, turned(signPreamble, turn), p.append(nil))); err != nil {
+		return 0, err
+	}
+	return readAnswer(peer, turn)
+}
+
+func readAnswer(peer net.Conn, turn int) (byte, error) {
+	q := question{turn: turn}
+	return q.read(peer)
+}

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"crypto/hmac"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -11,6 +12,7 @@ import (
 // signer is a stream in plain text whose two ends share a secret. What the nodes say to each other on it, before it is a client's, is followed
 // by a MAC, which no other stream can have.
 type signer interface {
+	// Sign returns the MAC of a message: HMAC-SHA256.
 	Sign(purpose string, message []byte) []byte
 }
 
@@ -39,18 +41,27 @@ func signed(stream net.Conn, purpose string, message []byte) []byte {
 	return message
 }
 
+// macSize is the length of the MAC behind each message on a stream (bytes), 0 where there is none.
+func macSize(stream net.Conn) int {
+	if _, ok := stream.(signer); ok {
+		return sha256.Size
+	}
+	return 0
+}
+
+// validMAC reports whether a MAC is the message's, or none is wanted.
+func validMAC(stream net.Conn, purpose string, message, mac []byte) bool {
+	s, ok := stream.(signer)
+	return !ok || hmac.Equal(mac, s.Sign(purpose, message))
+}
+
 // checkSigned reads the MAC behind a message, on a stream that has them.
 func checkSigned(stream net.Conn, purpose string, message []byte) error {
-	s, ok := stream.(signer)
-	if !ok {
-		return nil
-	}
-	want := s.Sign(purpose, message)
-	got := make([]byte, len(want))
+	got := make([]byte, macSize(stream))
 	if _, err := io.ReadFull(stream, got); err != nil {
 		return fmt.Errorf("read the signature: %w", err)
 	}
-	if !hmac.Equal(got, want) {
+	if !validMAC(stream, purpose, message, got) {
 		return errForged
 	}
 	return nil

@@ -4,12 +4,11 @@ import (
 	"context"
 	"errors"
 	"net"
+	"os"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
-
-	"meshnode/balancer"
 )
 
 // counted counts the dials, and tells of each.
@@ -81,11 +80,10 @@ func TestRefusalCostsNoStream(t *testing.T) {
 			var dials atomic.Int64
 			n, m := b.node("a", Options{DialPeer: b.counted(&dials, nil)}), b.node("b", Options{})
 			m.bal.Picker(app)
-			r := balancer.PickResult{Target: balancer.Target{Kind: balancer.KindPeer, ID: "b"}}
 			turns := 0
 			for range 20 {
-				a := &asking{s: n.srv, r: r, heard: make(chan struct{})}
-				if _, err := a.ask(preamble{App: app, Key: key}, time.Now().Add(limit)); !errors.Is(err, errPeerRefused) {
+				a := n.asking("b")
+				if _, err := a.ask(); !errors.Is(err, errPeerRefused) {
 					t.Fatalf("got %v", err)
 				}
 				turns = max(turns, a.turn)
@@ -94,8 +92,8 @@ func TestRefusalCostsNoStream(t *testing.T) {
 				t.Errorf("%d streams were opened, and the most questions on one were %d", d, turns)
 			}
 			m.workers(b.listening("w1", saying("w1")))
-			a := &asking{s: n.srv, r: r, heard: make(chan struct{})}
-			c, err := a.ask(preamble{App: app, Key: key}, time.Now().Add(limit))
+			a := n.asking("b")
+			c, err := a.ask()
 			if err != nil || a.turn == 0 {
 				t.Fatalf("a worker has come: %v, question %d", err, a.turn)
 			}
@@ -130,6 +128,33 @@ func TestOldAnswersMeanNothing(t *testing.T) {
 	go func() { _, _ = ours.Write(signed(peer, turned(signAnswer, 0), []byte{answerAccepted})) }()
 	if a, err := readAnswer(peer, 1); !errors.Is(err, errForged) {
 		t.Errorf("answer %d was taken, %v", a, err)
+	}
+}
+
+// TestAnswerInParts has the time be over in the middle of an answer.
+func TestAnswerInParts(t *testing.T) {
+	ours, theirs := net.Pipe()
+	defer ours.Close()
+	defer theirs.Close()
+	peer := signingPipe{theirs}
+	answer := signed(peer, turned(signAnswer, 2), []byte{answerAccepted})
+	q := question{turn: 2}
+	first := make(chan error, 1)
+	go func() {
+		_, err := q.read(peer)
+		first <- err
+	}()
+	if _, err := ours.Write(answer[:9]); err != nil { // it was read when this returns
+		t.Fatal(err)
+	}
+	_ = theirs.SetReadDeadline(time.Unix(1, 0))
+	if err := <-first; !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Fatalf("got %v", err)
+	}
+	_ = theirs.SetReadDeadline(time.Time{})
+	go func() { _, _ = ours.Write(answer[9:]) }()
+	if a, err := q.read(peer); err != nil || a != answerAccepted {
+		t.Errorf("got answer %d, %v", a, err)
 	}
 }
 

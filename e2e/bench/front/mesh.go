@@ -20,7 +20,7 @@ import (
 const doorName = "door"
 
 // onTheWay is how many connections a server is given beyond those that it serves at once: one counts from when it is sent there (count).
-const onTheWay = 2
+const onTheWay = 1
 
 // Mesh is a cluster of meshnode on loopback addresses. Its servers are workers.
 type Mesh struct {
