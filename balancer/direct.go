@@ -27,7 +27,7 @@ type Direct struct {
 }
 
 // direct is what follows from a worker's reports. Long-lived connections are told from others by age, as for claims: no more of the open ones
-// can be young than were accepted within the limit.
+// can be young than were accepted within the limit, and no more of the old ones can have ended than the times of those that ended allow.
 type direct struct {
 	Direct
 	short  int
@@ -36,8 +36,19 @@ type direct struct {
 }
 
 type reading struct {
-	at    time.Time
-	taken uint64
+	Direct
+	at time.Time
+}
+
+// kept is how many of the connections that were open then are open still, at least, if all of them are older than limit by now: each
+// that has ended took that long.
+func (r reading) kept(d Direct, limit time.Duration) int {
+	ended := r.Open + int(d.Taken-r.Taken) - d.Open
+	if timed := d.Timed - r.Timed; ended > 0 && timed > 0 {
+		spent := float64(d.Spent-r.Spent) * float64(ended) / float64(timed)
+		ended = min(ended, int(spent/float64(limit)))
+	}
+	return min(max(r.Open-max(ended, 0), 0), d.Open)
 }
 
 // SetDirect takes in what a worker reports of the connections that it accepted by itself. It does nothing for a worker that is not known.
@@ -149,7 +160,7 @@ func (l *ledger) reported(w *workerState, d Direct, now time.Time) {
 	}
 	limit := l.longAfter(now)
 	if n := len(s.past); n == 0 || now.Sub(s.past[n-1].at) >= limit/directPast {
-		s.past = append(s.past, reading{now, d.Taken})
+		s.past = append(s.past, reading{d, now})
 	}
 	for len(s.past) > 1 && (now.Sub(s.past[1].at) >= limit || len(s.past) > directPast+1) {
 		s.past = s.past[1:]
@@ -157,7 +168,11 @@ func (l *ledger) reported(w *workerState, d Direct, now time.Time) {
 	l.direct.short -= s.short
 	l.direct.long -= s.Open - s.short
 	s.Direct = d
-	s.short = min(d.Open, int(d.Taken-s.past[0].taken))
+	since := s.past[0]
+	s.short = min(d.Open, int(d.Taken-since.Taken))
+	if now.Sub(since.at) >= limit {
+		s.short = min(s.short, d.Open-since.kept(d, limit))
+	}
 	l.direct.short += s.short
 	l.direct.long += s.Open - s.short
 }

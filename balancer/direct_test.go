@@ -1,6 +1,9 @@
 package balancer
 
-import "testing"
+import (
+	"testing"
+	"time"
+)
 
 func TestDirectConnectionsCount(t *testing.T) {
 	r := newRig(t, Worker{ID: "a"}, Worker{ID: "b"})
@@ -55,6 +58,38 @@ func TestDirectAge(t *testing.T) {
 	r.p.SetDirect("a", Direct{Open: 68, Taken: 600, Timed: 5, Spent: 20 * ms}, r.n)
 	if got := r.p.Local(r.n); got.Service != 4*ms {
 		t.Errorf("five took 4 ms each: %+v", got)
+	}
+}
+
+// TestDirectAgeBesideShort has a connection that is held, beside short ones whose times are told: they do not make it a short one.
+func TestDirectAgeBesideShort(t *testing.T) {
+	r := newRig(t, Worker{ID: "a"})
+	d := Direct{}
+	report := func(open, taken, timed int, each time.Duration) Report {
+		r.n = r.n.Add(50 * ms)
+		d = Direct{Open: open, Taken: d.Taken + uint64(taken), Timed: d.Timed + uint64(timed), Spent: d.Spent + time.Duration(timed)*each}
+		r.p.SetDirect("a", d, r.n)
+		return r.p.Local(r.n)
+	}
+	report(0, 0, 0, 0)
+	report(1, 1, 0, 0)
+	report(1, 0, 0, 0)
+	for i := range 20 {
+		got := report(1, 6, 3, 5*ms) // half of them are a sample
+		if got.Long != 1 || got.Outstanding != 0 {
+			t.Fatalf("report %d of short ones: %+v, want the one that is held, and it is long", i, got)
+		}
+	}
+	if got := report(3, 4, 1, 5*ms); got.Long != 1 || got.Outstanding != 2 {
+		t.Errorf("two are under way: %+v", got)
+	}
+	report(0, 0, 3, 400*ms)
+	report(0, 0, 0, 0)
+	for range 4 { // one may be the one that was held: the time of those that ended says so
+		report(2, 4, 2, 105*ms)
+	}
+	if got := report(2, 4, 4, 105*ms); got.Long != 0 || got.Outstanding != 2 {
+		t.Errorf("nobody stays: %+v", got)
 	}
 }
 
