@@ -27,7 +27,7 @@ type Direct struct {
 }
 
 // direct is what follows from a worker's reports. Long-lived connections are told from others by age, as for claims: no more of the open ones
-// can be young than were accepted within the limit, and no more of the old ones can have ended than the times of those that ended allow.
+// can be young than were accepted within the limit, and no more of the old ones have ended than the times of those that ended suggest.
 type direct struct {
 	Direct
 	short  int
@@ -40,15 +40,16 @@ type reading struct {
 	at time.Time
 }
 
-// kept is how many of the connections that were open then are open still, at least, if all of them are older than limit by now: each
-// that has ended took that long.
+// kept is how many of the connections that were open then are probably open still, if all of them are older than limit by now: each of them that has
+// ended took that long, of which there are few where the times are exponential and their mean is short. Where that is wrong, it is for as long
+// as limit, after which those that have ended were not open then.
 func (r reading) kept(d Direct, limit time.Duration) int {
-	ended := r.Open + int(d.Taken-r.Taken) - d.Open
-	if timed := d.Timed - r.Timed; ended > 0 && timed > 0 {
-		spent := float64(d.Spent-r.Spent) * float64(ended) / float64(timed)
-		ended = min(ended, int(spent/float64(limit)))
+	ended := float64(r.Open + int(d.Taken-r.Taken) - d.Open)
+	if timed := d.Timed - r.Timed; timed > 0 {
+		mean := float64(d.Spent-r.Spent) / float64(timed)
+		ended *= math.Exp(-float64(limit) / max(mean, 1))
 	}
-	return min(max(r.Open-max(ended, 0), 0), d.Open)
+	return min(max(r.Open-max(int(math.Round(ended)), 0), 0), d.Open)
 }
 
 // SetDirect takes in what a worker reports of the connections that it accepted by itself. It does nothing for a worker that is not known.

@@ -75,7 +75,7 @@ func TestDirectAgeBesideShort(t *testing.T) {
 	report(1, 1, 0, 0)
 	report(1, 0, 0, 0)
 	for i := range 20 {
-		got := report(1, 6, 3, 5*ms) // half of them are a sample
+		got := report(1, 20, 10, 9*ms) // half of them are a sample
 		if got.Long != 1 || got.Outstanding != 0 {
 			t.Fatalf("report %d of short ones: %+v, want the one that is held, and it is long", i, got)
 		}
@@ -85,10 +85,10 @@ func TestDirectAgeBesideShort(t *testing.T) {
 	}
 	report(0, 0, 3, 400*ms)
 	report(0, 0, 0, 0)
-	for range 4 { // one may be the one that was held: the time of those that ended says so
-		report(2, 4, 2, 105*ms)
+	for range 4 { // these take longer than what counts as short, and none of them stays
+		report(2, 4, 2, 305*ms)
 	}
-	if got := report(2, 4, 4, 105*ms); got.Long != 0 || got.Outstanding != 2 {
+	if got := report(2, 4, 4, 305*ms); got.Long != 0 || got.Outstanding != 2 {
 		t.Errorf("nobody stays: %+v", got)
 	}
 }

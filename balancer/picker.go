@@ -27,6 +27,7 @@ type Picker struct {
 	record  record
 	view    view // of the present pick
 	turns   turns
+	usual   float64       // smoothed short connections per worker of this node, as of its reports
 	changed chan struct{} // closed at the next change, nil while nobody waits
 }
 
@@ -288,16 +289,17 @@ func (p *Picker) Forget(peer string) {
 
 func (p *Picker) clusterMean() float64 {
 	ready := len(p.ledger.order)
-	return p.peers.mean(float64(p.ledger.allShort())/float64(max(ready, 1)), ready > 0)
+	return p.peers.mean(p.usual, ready > 0)
 }
 
-// Local returns this node's own load for the report to the peers. Where connections have a limit, those that wait here are reported too: what
+// Local returns this node's own load for the report to the peers, each of which counts for one in what is usual here. Where connections have a limit, those that wait here are reported too: what
 // gets free here is theirs.
 func (p *Picker) Local(now time.Time) Report {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.ledger.age(now)
 	r := Report{Ready: p.ledger.able(), Hung: p.ledger.hung(), Outstanding: p.ledger.allShort(), Long: p.ledger.allLong(), Service: p.ledger.service.measured(now)}
+	p.usual += reportAlpha * (float64(r.Outstanding)/float64(max(r.Ready, 1)) - p.usual)
 	if p.queue.n > 0 {
 		r.Outstanding += min(p.queue.n, p.ledger.room(p.set.MaxConnections))
 	}

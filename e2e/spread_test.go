@@ -95,12 +95,13 @@ func TestBusyServerForwardsIdleServerDoesNot(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	why := nodes[0].Run("explain", "web").Out
 	for _, end := range held {
 		end()
 	}
 	local := busy["h1/0"] + busy["h1/1"]
 	t.Logf("busy: %d of 200 served by peers", 200-local)
 	if 200-local <= 160 {
-		t.Errorf("busy: %d of 200 connections were served by peers, want more than 160: %v", 200-local, busy)
+		t.Errorf("busy: %d of 200 connections were served by peers, want more than 160: %v\n%s", 200-local, busy, why)
 	}
 }
