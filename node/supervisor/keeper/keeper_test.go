@@ -258,7 +258,9 @@ func TestEndedWhileNobodyListens(t *testing.T) {
 		turn <- struct{}{}
 		<-turn
 		k.run(t.Context(), false)
-		k.current.conn.Close()
+		if k.current != nil { // it has not seen yet that the node has gone
+			k.current.conn.Close()
+		}
 		go func() { // the last words of both
 			k.readers.Wait()
 			close(k.inbox)
