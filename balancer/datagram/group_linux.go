@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"meshnode/balancer/reuseport"
 )
 
 // drainFor is how long what may still come to the socket of a worker that has left is waited for: the kernel may have chosen it a moment before.
@@ -114,13 +116,13 @@ func (g *group) add(worker string, own, fd int) error {
 		if err != nil {
 			return err
 		}
-		if err := sel.attach(own); err != nil {
+		if err := sel.socks.Attach(own, sel.prog); err != nil {
 			sel.close()
-			return fmt.Errorf("%w: %w", errKernel, err)
+			return fmt.Errorf("%w: %w", reuseport.ErrKernel, err)
 		}
 		g.sel = sel
 	}
-	if err := g.sel.put(place, fd); err != nil {
+	if err := g.sel.socks.Put(place, fd); err != nil {
 		return err
 	}
 	dup, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
@@ -163,11 +165,11 @@ func (g *group) rejoin(worker string) (bool, error) {
 
 // free is a place that nobody has, 0 if there is none. The lock is held.
 func (g *group) free() uint32 {
-	var used [slots + 1]bool
+	var used [reuseport.Slots + 1]bool
 	for _, m := range g.members {
 		used[m.place] = true
 	}
-	for i := uint32(1); i <= slots; i++ {
+	for i := uint32(1); i <= reuseport.Slots; i++ {
 		if !used[i] {
 			return i
 		}
@@ -233,7 +235,7 @@ func (g *group) remove(worker string) {
 		return
 	}
 	delete(g.members, worker)
-	if g.leaving >= slots || !g.k.s.start(func() { g.let(worker, m) }) {
+	if g.leaving >= reuseport.Slots || !g.k.s.start(func() { g.let(worker, m) }) {
 		g.discard(worker, m)
 		return
 	}

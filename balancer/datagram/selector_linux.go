@@ -1,33 +1,24 @@
 package datagram
 
 import (
-	"errors"
 	"fmt"
-	"time"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
-	"golang.org/x/sys/unix"
+
+	"meshnode/balancer/reuseport"
 )
 
-const (
-	slots   = 64   // workers that have a socket of their own on one address (count)
-	buckets = 1024 // parts of a client's hash, each of which is one worker's (count); a power of two
-)
+// buckets are parts of a client's hash, each of which is one worker's (count); a power of two.
+const buckets = 1024
 
 // mdHash is where the kernel's hash of both addresses is in struct sk_reuseport_md.
 const mdHash = 32
 
-// freeWithin is how long the kernel may take to forget the sockets of a former run of the node. A socket is in one table only.
-const freeWithin = time.Second
-
-// errKernel is why workers have a socket in common.
-var errKernel = errors.New("the kernel or this user's rights do not allow to choose among sockets")
-
 // selector chooses, in the kernel and for each datagram, which socket of an address gets it: that of the worker to which the bucket of the client
 // belongs, or the node's own where there is none.
 type selector struct {
-	socks *ebpf.Map // 0 is the node's own, i+1 that of slot i
+	socks reuseport.Sockets
 	owner *ebpf.Map // of each bucket: the place in socks
 	prog  *ebpf.Program
 	wrote owners
@@ -36,16 +27,16 @@ type selector struct {
 // owners are the places of all buckets.
 type owners [buckets]uint32
 
-// newSelector loads the program. Errors: errKernel.
+// newSelector loads the program. Errors: reuseport.ErrKernel.
 func newSelector() (s *selector, err error) {
 	s = &selector{}
 	defer func() {
 		if err != nil {
 			s.close()
-			s, err = nil, fmt.Errorf("%w: %w", errKernel, err)
+			s, err = nil, fmt.Errorf("%w: %w", reuseport.ErrKernel, err)
 		}
 	}()
-	if s.socks, err = ebpf.NewMap(&ebpf.MapSpec{Name: "meshnode_socks", Type: ebpf.ReusePortSockArray, KeySize: 4, ValueSize: 8, MaxEntries: slots + 1}); err != nil {
+	if s.socks, err = reuseport.NewSockets(); err != nil {
 		return s, err
 	}
 	if s.owner, err = ebpf.NewMap(&ebpf.MapSpec{Name: "meshnode_owner", Type: ebpf.Array, KeySize: 4, ValueSize: 4 * buckets, MaxEntries: 1}); err != nil {
@@ -73,43 +64,7 @@ func (s *selector) program() asm.Instructions {
 		asm.LoadMem(asm.R4, asm.R0, 0, asm.Word),
 		asm.StoreMem(asm.RFP, -4, asm.R4, asm.Word),
 	}
-	p = append(append(p, s.give()...), asm.JEq.Imm(asm.R0, 0, "pass"), asm.StoreImm(asm.RFP, -4, 0, asm.Word).WithSymbol("own"))
-	return append(append(p, s.give()...), asm.Mov.Imm(asm.R0, 1).WithSymbol("pass"), asm.Return())
-}
-
-// give chooses the socket whose place is on the stack, and leaves 0 in R0 if it is there.
-func (s *selector) give() asm.Instructions {
-	return asm.Instructions{
-		asm.Mov.Reg(asm.R1, asm.R6),
-		asm.LoadMapPtr(asm.R2, s.socks.FD()),
-		asm.Mov.Reg(asm.R3, asm.RFP),
-		asm.Add.Imm(asm.R3, -4),
-		asm.Mov.Imm(asm.R4, 0),
-		asm.FnSkSelectReuseport.Call(),
-	}
-}
-
-// attach has the sockets of an address chosen by the program, whatever chose before, and makes this one the node's own.
-func (s *selector) attach(own int) error {
-	if err := unix.SetsockoptInt(own, unix.SOL_SOCKET, unix.SO_ATTACH_REUSEPORT_EBPF, s.prog.FD()); err != nil {
-		return err
-	}
-	return s.put(0, own)
-}
-
-// put gives a socket its place. It is taken out by its close.
-func (s *selector) put(place uint32, fd int) error {
-	look := time.NewTicker(time.Millisecond)
-	defer look.Stop()
-	for until := time.Now().Add(freeWithin); ; <-look.C {
-		err := s.socks.Put(place, uint64(fd))
-		if err == nil {
-			return nil
-		}
-		if !errors.Is(err, unix.EBUSY) || time.Now().After(until) {
-			return fmt.Errorf("put a socket where the kernel finds it: %w", err)
-		}
-	}
+	return append(p, s.socks.Choose()...)
 }
 
 // write has the choice follow o.
@@ -125,10 +80,9 @@ func (s *selector) write(o owners) error {
 }
 
 func (s *selector) close() {
-	for _, m := range []*ebpf.Map{s.socks, s.owner} {
-		if m != nil {
-			m.Close()
-		}
+	_ = s.socks.Close()
+	if s.owner != nil {
+		s.owner.Close()
 	}
 	if s.prog != nil {
 		s.prog.Close()

@@ -3,6 +3,8 @@ package datagram
 import (
 	"errors"
 	"os"
+
+	"meshnode/balancer/reuseport"
 )
 
 // Keep is somebody who outlives this process and keeps sockets open meanwhile.
@@ -33,7 +35,7 @@ func (s *Server) Share(app, key, worker string) *os.File {
 // notShared says why a worker has no socket of its own, once where it is the same for all.
 func (s *Server) notShared(app, worker string, err error) {
 	switch {
-	case !errors.Is(err, errKernel):
+	case !errors.Is(err, reuseport.ErrKernel):
 		s.log.Warn("a worker gets datagrams from a socket that it has in common with others", "app", app, "worker", worker, "err", err)
 	case s.direct.CompareAndSwap(true, false):
 		s.log.Info("workers get datagrams from a socket that they have in common", "reason", err)

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"os"
 	"time"
+
+	"meshnode/balancer/reuseport"
 )
 
 // Accepts is what a worker says of the listening sockets of its own.
@@ -31,7 +33,7 @@ func (s *Server) Share(app, key, worker string) *os.File {
 // notShared says why a worker does not accept by itself, once where it is the same for all.
 func (s *Server) notShared(app, worker string, err error) {
 	switch {
-	case !errors.Is(err, errKernel):
+	case !errors.Is(err, reuseport.ErrKernel):
 		s.grumble.warn(s.log, "a worker is given its connections one by one", "app", app, "worker", worker, "err", err)
 	case s.direct.CompareAndSwap(true, false):
 		s.log.Info("workers are given their connections one by one", "reason", err)

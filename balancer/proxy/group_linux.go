@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"meshnode/balancer"
+	"meshnode/balancer/reuseport"
 )
 
 // driftWindow is how long a worker must have been credited with connections that never came before they are forgotten: handshakes that were
@@ -93,7 +94,7 @@ func (g *group) found(sel *selector) error {
 		return err
 	}
 	defer unix.Close(fd)
-	if err := sel.attach(own); err != nil {
+	if err := sel.socks.Attach(own, sel.prog); err != nil {
 		return err
 	}
 	if r := g.accept(fd); r != nil {
@@ -115,7 +116,7 @@ func (g *group) add(worker string, fd int) error {
 	if err != nil {
 		return err
 	}
-	if err := g.sel.put(slot, fd); err != nil {
+	if err := g.sel.socks.Put(uint32(slot+1), fd); err != nil {
 		return err
 	}
 	dup, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
@@ -168,7 +169,7 @@ func (g *group) forgo(worker string) bool {
 }
 
 func (g *group) free() int {
-	var used [slots]bool
+	var used [reuseport.Slots]bool
 	for _, m := range g.members {
 		used[m.slot] = true
 	}
@@ -272,7 +273,7 @@ func (g *group) credit(to *balancer.Picker) {
 }
 
 // over is what a worker was given and has not reported.
-func (m *member) over(given [slots]uint64) int64 {
+func (m *member) over(given [reuseport.Slots]uint64) int64 {
 	return int64(given[m.slot]-m.base-m.taken) - m.drift
 }
 

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"meshnode/balancer"
+	"meshnode/balancer/reuseport"
 )
 
 // sharer is a worker that accepts by itself, beside what it is offered.
@@ -284,13 +285,13 @@ func TestManyWorkersShare(t *testing.T) {
 	b := newBench(t)
 	n := b.node("one", Options{Direct: true})
 	var fs []*os.File
-	for i := range slots + 2 {
+	for i := range reuseport.Slots + 2 {
 		if f := n.srv.Share(app, key, string(rune('A'+i))); f != nil {
 			fs = append(fs, f)
 		}
 	}
-	if len(fs) > 0 && len(fs) != slots {
-		t.Errorf("%d sockets, want %d", len(fs), slots)
+	if len(fs) > 0 && len(fs) != reuseport.Slots {
+		t.Errorf("%d sockets, want %d", len(fs), reuseport.Slots)
 	}
 	for _, f := range slices.Backward(fs) {
 		f.Close()

@@ -4,15 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"time"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
-	"golang.org/x/sys/unix"
-)
 
-// slots bounds the workers that may accept from one address by themselves (count); further ones are given their connections.
-const slots = 64
+	"meshnode/balancer/reuseport"
+)
 
 // shut is the base of a worker that is not to be chosen.
 const shut = int32(0x7fffffff)
@@ -31,7 +28,7 @@ const (
 //
 // When a socket of the group is closed, the connections that still wait in it move to the node's own.
 type selector struct {
-	socks *ebpf.Map // 0 is the node's own, i+1 that of slot i
+	socks reuseport.Sockets
 	bases *ebpf.Map
 	given *ebpf.Map // how many connections were assigned to each slot, written by the kernel alone
 	prog  *ebpf.Program
@@ -42,7 +39,7 @@ type selector struct {
 type table struct {
 	N     uint32
 	Limit int32
-	Slots [slots]entry
+	Slots [reuseport.Slots]entry
 }
 
 // entry is one slot. Slot is its own number: the kernel's check of programs would follow each value of a number that it knows by itself.
@@ -51,25 +48,22 @@ type entry struct {
 	Slot uint32
 }
 
-// errKernel is why no worker accepts by itself.
-var errKernel = errors.New("the kernel or this user's rights do not allow to choose among sockets")
-
-// newSelector loads the program. Errors: errKernel.
+// newSelector loads the program. Errors: reuseport.ErrKernel.
 func newSelector() (s *selector, err error) {
 	s = &selector{}
 	defer func() {
 		if err != nil {
 			s.close()
-			s, err = nil, fmt.Errorf("%w: %w", errKernel, err)
+			s, err = nil, fmt.Errorf("%w: %w", reuseport.ErrKernel, err)
 		}
 	}()
-	if s.socks, err = ebpf.NewMap(&ebpf.MapSpec{Name: "meshnode_socks", Type: ebpf.ReusePortSockArray, KeySize: 4, ValueSize: 8, MaxEntries: slots + 1}); err != nil {
+	if s.socks, err = reuseport.NewSockets(); err != nil {
 		return s, err
 	}
-	if s.bases, err = ebpf.NewMap(&ebpf.MapSpec{Name: "meshnode_bases", Type: ebpf.Array, KeySize: 4, ValueSize: offsetSlots + 8*slots, MaxEntries: 1}); err != nil {
+	if s.bases, err = ebpf.NewMap(&ebpf.MapSpec{Name: "meshnode_bases", Type: ebpf.Array, KeySize: 4, ValueSize: offsetSlots + 8*reuseport.Slots, MaxEntries: 1}); err != nil {
 		return s, err
 	}
-	if s.given, err = ebpf.NewMap(&ebpf.MapSpec{Name: "meshnode_given", Type: ebpf.Array, KeySize: 4, ValueSize: 8 * slots, MaxEntries: 1}); err != nil {
+	if s.given, err = ebpf.NewMap(&ebpf.MapSpec{Name: "meshnode_given", Type: ebpf.Array, KeySize: 4, ValueSize: 8 * reuseport.Slots, MaxEntries: 1}); err != nil {
 		return s, err
 	}
 	s.prog, err = ebpf.NewProgram(&ebpf.ProgramSpec{Name: "meshnode_select", Type: ebpf.SkReuseport, AttachType: ebpf.AttachSkReuseportSelectOrMigrate,
@@ -87,7 +81,7 @@ func (s *selector) program() asm.Instructions {
 	}
 	p = append(append(append(p, look(s.bases, asm.R7)...), look(s.given, asm.R8)...), least()...)
 	p = append(p,
-		asm.And.Imm(asm.R2, slots-1),
+		asm.And.Imm(asm.R2, reuseport.Slots-1),
 		asm.Mov.Reg(asm.R4, asm.R2),
 		asm.Add.Imm(asm.R4, 1),
 		asm.StoreMem(asm.RFP, -4, asm.R4, asm.Word),
@@ -96,8 +90,7 @@ func (s *selector) program() asm.Instructions {
 		asm.Mov.Imm(asm.R1, 1),
 		asm.StoreXAdd(asm.R8, asm.R1, asm.DWord),
 	)
-	p = append(append(p, s.give()...), asm.JEq.Imm(asm.R0, 0, "pass"), asm.StoreImm(asm.RFP, -4, 0, asm.Word).WithSymbol("own"))
-	return append(append(p, s.give()...), asm.Mov.Imm(asm.R0, 1).WithSymbol("pass"), asm.Return())
+	return append(p, s.socks.Choose()...)
 }
 
 // look leaves in a register where the value of a table is, whose key is on the stack.
@@ -109,18 +102,6 @@ func look(m *ebpf.Map, into asm.Register) asm.Instructions {
 		asm.FnMapLookupElem.Call(),
 		asm.JEq.Imm(asm.R0, 0, "own"),
 		asm.Mov.Reg(into, asm.R0),
-	}
-}
-
-// give chooses the socket whose number is on the stack, and leaves 0 in R0 if it is there.
-func (s *selector) give() asm.Instructions {
-	return asm.Instructions{
-		asm.Mov.Reg(asm.R1, asm.R6),
-		asm.LoadMapPtr(asm.R2, s.socks.FD()),
-		asm.Mov.Reg(asm.R3, asm.RFP),
-		asm.Add.Imm(asm.R3, -4),
-		asm.Mov.Imm(asm.R4, 0),
-		asm.FnSkSelectReuseport.Call(),
 	}
 }
 
@@ -158,7 +139,7 @@ func least() asm.Instructions {
 		asm.Or.Reg(asm.R0, asm.R4),
 		asm.JSLT.Reg(asm.R0, asm.R3, "better"),
 		asm.Add.Imm(asm.R1, 1).WithSymbol("skip"),
-		asm.JGE.Imm(asm.R1, slots, "looked"),
+		asm.JGE.Imm(asm.R1, reuseport.Slots, "looked"),
 		asm.JLT.Reg(asm.R1, asm.R5, "next"),
 		asm.Ja.Label("looked"),
 		asm.Mov.Reg(asm.R3, asm.R0).WithSymbol("better"),
@@ -168,33 +149,6 @@ func least() asm.Instructions {
 		asm.LSh.Imm(asm.R4, 32),
 		asm.ArSh.Imm(asm.R4, 16),
 		asm.JSGE.Reg(asm.R3, asm.R4, "own"),
-	}
-}
-
-// attach has the group of a listening socket choose by the program, whatever it did before, and makes that socket the node's own.
-func (s *selector) attach(own int) error {
-	if err := unix.SetsockoptInt(own, unix.SOL_SOCKET, unix.SO_ATTACH_REUSEPORT_EBPF, s.prog.FD()); err != nil {
-		return err
-	}
-	return s.put(-1, own)
-}
-
-// freeWithin is how long the kernel may take to forget the table of a former run of the node, once the group does not use it any more. A
-// socket is in one table only; until then the kernel spreads connections over all sockets.
-const freeWithin = time.Second
-
-// put makes a listening socket of the group that of a slot. It is taken out by its close.
-func (s *selector) put(slot, fd int) error {
-	look := time.NewTicker(time.Millisecond)
-	defer look.Stop()
-	for until := time.Now().Add(freeWithin); ; <-look.C {
-		err := s.socks.Put(uint32(slot+1), uint64(fd))
-		if err == nil {
-			return nil
-		}
-		if !errors.Is(err, unix.EBUSY) || time.Now().After(until) {
-			return fmt.Errorf("put a socket where the kernel finds it: %w", err)
-		}
 	}
 }
 
@@ -211,14 +165,14 @@ func (s *selector) write(t table) error {
 }
 
 // assigned tells how many connections each slot was given so far.
-func (s *selector) assigned() (out [slots]uint64, err error) {
+func (s *selector) assigned() (out [reuseport.Slots]uint64, err error) {
 	err = s.given.Lookup(uint32(0), &out)
 	return out, err
 }
 
 func (s *selector) close() error {
-	var errs []error
-	for _, m := range []*ebpf.Map{s.socks, s.bases, s.given} {
+	errs := []error{s.socks.Close()}
+	for _, m := range []*ebpf.Map{s.bases, s.given} {
 		if m != nil {
 			errs = append(errs, m.Close())
 		}

@@ -43,6 +43,7 @@ var table = map[string][]uses{
 		{"balancer", "carries out what it decides"},
 		{hclog, handedLogger},
 		{"balancer/proxy/relay", "carries the bytes of what is relayed"},
+		{"balancer/reuseport", "the sockets that the kernel chooses among"},
 		{sysUnix, "accept4 and bare descriptors; net has no way to them"},
 		{"github.com/cilium/ebpf", "puts the choice among workers' sockets into the kernel"},
 		{"github.com/cilium/ebpf/asm", "the program of that choice"},
@@ -52,8 +53,14 @@ var table = map[string][]uses{
 	"balancer/proxy/relay": {
 		{sysUnix, "epoll, splice and bare descriptors: an event loop beside Go's scheduler"},
 	},
+	"balancer/reuseport": {
+		{sysUnix, "attaches the program to the sockets"},
+		{"github.com/cilium/ebpf", "the table of the sockets"},
+		{"github.com/cilium/ebpf/asm", "the end of every program that chooses among them"},
+	},
 	"balancer/datagram": {
 		{"balancer", "asks it where sessions go"},
+		{"balancer/reuseport", "the sockets that the kernel chooses among"},
 		{"github.com/cilium/ebpf", "puts the choice among workers' sockets into the kernel"},
 		{"github.com/cilium/ebpf/asm", "the program of that choice"},
 		{hclog, handedLogger},
