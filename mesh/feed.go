@@ -103,6 +103,9 @@ func serveFeeds(ctx context.Context, l net.Listener, f *feeds) {
 
 // push writes the hello and then the latest record again and again, until the peer is gone.
 func (f *feeds) push(ctx context.Context, c net.Conn) {
+	var heard sync.WaitGroup
+	heard.Go(func() { _, _ = io.Copy(io.Discard, c) }) // what a peer says to see whether it arrives
+	defer heard.Wait()
 	defer func() { _ = c.Close() }()
 	f.beat.join()
 	defer f.beat.leave()

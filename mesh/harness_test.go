@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -30,6 +31,7 @@ type peer struct {
 	loads     map[string][]mesh.Load
 	links     map[string][]bool
 	linkAt    map[string]time.Time // of the last link callback
+	cuts      []string
 	conflicts []mesh.Member
 }
 
@@ -80,6 +82,11 @@ func (w *world) options(p *peer, self mesh.Member) mesh.Options {
 			defer p.mu.Unlock()
 			p.links[from] = append(p.links[from], up)
 			p.linkAt[from] = time.Now()
+		},
+		OnUnreachable: func(who string) {
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			p.cuts = append(p.cuts, who)
 		},
 		OnConflict: func(existing, other mesh.Member) {
 			p.mu.Lock()
@@ -196,6 +203,13 @@ func (p *peer) linked(from string) ([]bool, time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return append([]bool(nil), p.links[from]...), p.linkAt[from]
+}
+
+// unreachable returns whom OnUnreachable named.
+func (p *peer) unreachable() []string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Clone(p.cuts)
 }
 
 func (p *peer) conflictNames() []string {

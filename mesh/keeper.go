@@ -24,9 +24,10 @@ const (
 
 // callbacks are what the keeper tells others; each may be nil.
 type callbacks struct {
-	load     func(peer string, l Load, receivedAt time.Time)
-	link     func(peer string, up bool)
-	conflict func(existing, other Member)
+	load        func(peer string, l Load, receivedAt time.Time)
+	link        func(peer string, up bool)
+	unreachable func(peer string)
+	conflict    func(existing, other Member)
 }
 
 // keeper is the one goroutine that owns the roster, the links and the records, and calls the callbacks.
@@ -53,7 +54,7 @@ type keeper struct {
 func newKeeper(m *Mesh, box *inbox, o Options) *keeper {
 	return &keeper{
 		mesh: m, facts: m.facts, inbox: box, dialLoad: o.DialLoad,
-		call: callbacks{o.OnLoad, o.OnLink, o.OnConflict}, watchers: newWatchers(),
+		call: callbacks{o.OnLoad, o.OnLink, o.OnUnreachable, o.OnConflict}, watchers: newWatchers(),
 		roster: newRoster(o.Self.Name), links: make(map[string]*link), events: make(chan linkEvent, linkEvents),
 	}
 }

@@ -15,6 +15,9 @@ import (
 const (
 	// linkDead is the silence after which a stream counts as dead: three records missed.
 	linkDead = 150 * time.Millisecond
+	// linkCut is the silence after which a peer is unreachable if its kernel has not confirmed what was sent to it when the silence began. That
+	// needs two losses in a row on a way of 50 ms; a process that is held up is not taken for a way that is cut.
+	linkCut = 500 * time.Millisecond
 	// linkAbandoned is the silence after which a stream is closed and dialed anew.
 	linkAbandoned = 5 * time.Second
 	// firstRecord bounds the time from the connection to the first record.
@@ -29,6 +32,7 @@ const (
 type linkEvent struct {
 	link *link
 	up   bool // the stream is alive
+	cut  bool // nothing gets through, one way or the other
 	load *Load
 	from int64     // when the process that sent the record started
 	at   time.Time // when the record arrived
@@ -96,7 +100,14 @@ func (l *link) follow(parent context.Context, c net.Conn) (alive bool) {
 		case <-ended:
 			return alive
 		case <-p.silence.C:
-			if p.silent() {
+			switch p.silent() {
+			case silenceBegins:
+				ask(c)
+			case silenceLasts:
+				if !confirmed(c) {
+					l.tell(linkEvent{link: l, cut: true}, ctx.Done())
+				}
+			case silenceEnds:
 				l.log.Debug("a load stream is silent", "peer", l.peer)
 				return alive
 			}
@@ -116,6 +127,7 @@ type pulse struct {
 	mu    sync.Mutex // held while the keeper is told, so that it hears of ups and downs in their order
 	alive bool       // a record has come
 	up    bool
+	long  bool   // it has been down for long enough to ask whether the way is cut
 	last  uint32 // the number of the last record
 	at    time.Time
 }
@@ -127,26 +139,62 @@ func (p *pulse) record(l Load, from int64) {
 	p.at = time.Now()
 	p.silence.Reset(linkDead)
 	news := !p.up || l.Seq != p.last
-	p.alive, p.up, p.last = true, true, l.Seq
+	p.alive, p.up, p.long, p.last = true, true, false, l.Seq
 	if news {
 		p.link.tell(linkEvent{link: p.link, up: true, load: &l, from: from, at: p.at}, p.done)
 	}
 }
 
-// silent is called when the timer has fired, and reports whether the stream is to be given up.
-func (p *pulse) silent() bool {
+// silence is what is due when the timer of a pulse has fired.
+type silence uint8
+
+const (
+	silenceNone   silence = iota // a record came in between, and has set the timer anew
+	silenceBegins                // the link is down: the peer is asked for a sign of life
+	silenceLasts                 // there should have been one
+	silenceEnds                  // the stream is to be given up
+)
+
+// silent is called when the timer has fired.
+func (p *pulse) silent() silence {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.alive && time.Since(p.at) < linkDead {
-		return false // a record came in between, and has set the timer anew
+	switch {
+	case p.alive && time.Since(p.at) < linkDead:
+		return silenceNone
+	case p.up:
+		p.up = false
+		p.link.tell(linkEvent{link: p.link}, p.done)
+		p.silence.Reset(linkCut - linkDead)
+		return silenceBegins
+	case p.alive && !p.long:
+		p.long = true
+		p.silence.Reset(linkAbandoned - linkCut)
+		return silenceLasts
 	}
-	if !p.up {
+	return silenceEnds
+}
+
+// confirmer is a stream whose kernel knows what has arrived at the other side.
+type confirmer interface {
+	// Unacked is how much has not, in any unit; it does not matter whether a process has read it.
+	Unacked() (int, error)
+}
+
+// ask sends something that the peer's kernel confirms and the peer throws away.
+func ask(c net.Conn) {
+	_ = c.SetWriteDeadline(time.Now().Add(linkCut - linkDead))
+	_, _ = c.Write([]byte{0}) // on an error it is not confirmed either
+}
+
+// confirmed reports whether all that was sent has arrived, or whether that cannot be known.
+func confirmed(c net.Conn) bool {
+	u, ok := c.(confirmer)
+	if !ok {
 		return true
 	}
-	p.up = false
-	p.link.tell(linkEvent{link: p.link}, p.done)
-	p.silence.Reset(linkAbandoned - linkDead)
-	return false
+	n, err := u.Unacked()
+	return err != nil || n == 0
 }
 
 // tell hands an event to the keeper, unless done ends first: the keeper has then dropped the link.

@@ -49,6 +49,12 @@ func (k *keeper) hear(e linkEvent, now time.Time) {
 		return
 	}
 	peer := k.roster.entries[e.link.peer]
+	if e.cut {
+		if k.call.unreachable != nil {
+			k.call.unreachable(e.link.peer)
+		}
+		return
+	}
 	if peer.streaming && !e.up {
 		peer.downSince = now
 	}

@@ -38,6 +38,10 @@ type Options struct {
 	// OnLink is told when a peer's load stream comes alive (after its first OnLoad) or dies: closed, or silent for 150 ms; a peer that
 	// drains or is no longer alive is down too. It must not block; it may be nil.
 	OnLink func(peer string, up bool)
+	// OnUnreachable is told, after OnLink, that a peer's load stream has been silent for 500 ms and that its kernel has not confirmed what was sent
+	// to it: its host is gone, or the way is cut in one direction or both. What is open to it or from it will not get on. A process that is stopped is
+	// not told of. It must not block; it may be nil.
+	OnUnreachable func(peer string)
 	// OnConflict is told that other claims the name of existing, one of which may be this node. It must not block; it may be nil.
 	OnConflict func(existing, other Member)
 	// Logger may be nil.

@@ -155,7 +155,7 @@ func (n *Node) openMesh(ctx context.Context) error {
 		GossipListener: n.mux.Listen(mux.Gossip), LoadListener: n.mux.Listen(mux.Load),
 		DialGossip: func(ctx context.Context, addr string) (net.Conn, error) { return n.mux.Dial(ctx, mux.Gossip, addr) },
 		DialLoad:   func(ctx context.Context, addr string) (net.Conn, error) { return n.mux.Dial(ctx, mux.Load, addr) },
-		OnLoad:     n.onLoad, OnLink: n.onLink,
+		OnLoad:     n.onLoad, OnLink: n.onLink, OnUnreachable: n.onUnreachable,
 		OnConflict: func(existing, other mesh.Member) {
 			n.log.Error("two servers have the same name; start one of them with another -node", "node", existing.Name, "addr", existing.Addr, "peer", other.Addr)
 		}}
@@ -220,6 +220,12 @@ func (n *Node) onLink(peer string, up bool) {
 	if !up {
 		n.proxy.DropStreams(peer)
 	}
+}
+
+// onUnreachable resets what is relayed to a peer or came from it, for its clients wait in vain.
+func (n *Node) onUnreachable(peer string) {
+	n.log.Warn("nothing gets through to a peer, or back; what was relayed between the two is reset", "peer", peer)
+	n.proxy.CutPeer(peer)
 }
 
 // dialForward opens a forward stream to a node.

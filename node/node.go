@@ -275,7 +275,7 @@ func (n *Node) openData(context.Context) error {
 		return fmt.Errorf("take over from the former run: %w", err)
 	}
 	n.view.kept = [2]*keptSockets{newKeptSockets(n.o.Keeper, keptListeners, kept, n.log), newKeptSockets(n.o.Keeper, keptShared, kept, n.log)}
-	n.proxy = proxy.New(proxy.Options{Balancer: n.bal, DialPeer: n.dialForward, PeerPort: n.mux.Addr().Port(), Keep: n.view.kept[0],
+	n.proxy = proxy.New(proxy.Options{Balancer: n.bal, DialPeer: n.dialForward, PeerOf: mux.NameOf, PeerPort: n.mux.Addr().Port(), Keep: n.view.kept[0],
 		Direct: n.s.Direct, Logger: n.log})
 	n.closeLater(partData, n.proxy.Close)
 	n.datagrams = datagram.New(datagram.Options{Picker: n.bal.Picker, DialPeer: n.dialDatagrams, Keep: n.view.kept[1], Direct: n.s.Direct, Logger: n.log,

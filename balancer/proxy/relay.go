@@ -40,11 +40,11 @@ type detachable interface {
 	Detach() (fd int, err error)
 }
 
-// CutPeer resets the connections that go to a peer: it is dead, and their clients would wait for answers that cannot come. Those that
-// came from it end when the kernel finds it gone.
+// CutPeer resets the connections that go to a peer or came from it: nothing reaches it, or nothing that it says arrives, and their clients
+// would wait for answers that cannot come. Those of its connections that a worker has itself end when the kernel finds the peer gone.
 func (s *Server) CutPeer(peer string) {
 	if s.way.engine != nil {
-		s.way.engine.CutTo(peer)
+		s.way.engine.CutPeer(peer)
 	}
 }
 
@@ -63,8 +63,11 @@ func (s *Server) carry(c *conn, r balancer.PickResult, a, b party) {
 	sb, errb := b.side()
 	if erra == nil && errb == nil {
 		p := relay.Pair{A: sa, B: sb, Said: func() { r.Ended(time.Now()) }, Over: func(relay.Cause) { over() }}
-		if r.Target.Kind == balancer.KindPeer {
-			p.To = r.Target.ID
+		switch {
+		case r.Target.Kind == balancer.KindPeer:
+			p.Peer = r.Target.ID
+		case c.stream != nil && s.o.PeerOf != nil:
+			p.Peer = s.o.PeerOf(c.stream)
 		}
 		if s.way.engine.Carry(p) != nil {
 			over()

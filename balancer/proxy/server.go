@@ -80,7 +80,9 @@ type Options struct {
 	Balancer *balancer.Balancer
 	// DialPeer opens a stream to the node with that name.
 	DialPeer func(ctx context.Context, node string) (net.Conn, error)
-	Logger   hclog.Logger
+	// PeerOf names the node that a stream came from, "" if that is not known; nil = it never is.
+	PeerOf func(stream net.Conn) string
+	Logger hclog.Logger
 	// Keep keeps listening sockets open while no node runs; nil = nobody does.
 	Keep Keep
 	// Direct lets workers accept by themselves, where the kernel can choose among them.

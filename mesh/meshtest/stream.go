@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -160,6 +161,17 @@ func (p *stream) close() {
 type conn struct {
 	net.Conn
 	local, remote net.Addr
+	out           *way
+}
+
+// Unacked is how many chunks the other host has not confirmed, whether or not somebody reads there. While no confirmation could come back it
+// is at least one.
+func (c *conn) Unacked() (int, error) {
+	n := int(c.out.under.Load())
+	if open, _ := c.out.net.way(c.out.to, c.out.from); !open {
+		n = max(n, 1)
+	}
+	return n, nil
 }
 
 // LocalAddr implements net.Conn.
@@ -174,8 +186,9 @@ func (n *Network) pair(a, b *Host) (near, far net.Conn) {
 	outerB, innerB := net.Pipe()
 	ctx, cancel := context.WithCancel(context.Background())
 	p := &stream{ends: [4]net.Conn{outerA, innerA, innerB, outerB}, cancel: cancel}
-	near = &conn{outerA, tcpAddr(a.addr), tcpAddr(b.addr)}
-	far = &conn{outerB, tcpAddr(b.addr), tcpAddr(a.addr)}
+	there, back := &way{net: n, from: a, to: b}, &way{net: n, from: b, to: a}
+	near = &conn{outerA, tcpAddr(a.addr), tcpAddr(b.addr), there}
+	far = &conn{outerB, tcpAddr(b.addr), tcpAddr(a.addr), back}
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.closed {
@@ -184,8 +197,8 @@ func (n *Network) pair(a, b *Host) (near, far net.Conn) {
 	}
 	a.streams[p], b.streams[p] = struct{}{}, struct{}{}
 	var relays sync.WaitGroup
-	relays.Go(func() { n.relay(ctx, innerB, innerA, a, b) })
-	relays.Go(func() { n.relay(ctx, innerA, innerB, b, a) })
+	relays.Go(func() { there.relay(ctx, innerB, innerA) })
+	relays.Go(func() { back.relay(ctx, innerA, innerB) })
 	n.wait.Go(func() {
 		relays.Wait()
 		p.close()
@@ -197,15 +210,24 @@ func (n *Network) pair(a, b *Host) (near, far net.Conn) {
 	return near, far
 }
 
+// way is one direction of a stream.
+type way struct {
+	net      *Network
+	from, to *Host
+	under    atomic.Int64 // chunks that have left and not arrived
+}
+
 // relay moves bytes in one direction, with the network's delays and cuts. When the source ends the destination's end follows, by the same
 // way: a host that is out of reach does not see it.
-func (n *Network) relay(ctx context.Context, dst, src net.Conn, from, to *Host) {
+func (w *way) relay(ctx context.Context, dst, src net.Conn) {
 	buf := make([]byte, chunkSize)
 	for {
 		size, err := src.Read(buf)
-		if !n.pass(ctx, from, to) {
+		w.under.Add(1)
+		if !w.net.pass(ctx, w.from, w.to) {
 			return
 		}
+		w.under.Add(-1)
 		if size > 0 {
 			if _, werr := dst.Write(buf[:size]); werr != nil {
 				err = io.ErrClosedPipe

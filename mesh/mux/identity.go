@@ -78,6 +78,12 @@ func identityOf(cert *x509.Certificate) (Identity, bool) {
 	return Identity{}, false
 }
 
+// NameOf is the node name of PeerOf, "" where that is false.
+func NameOf(c net.Conn) string {
+	who, _ := PeerOf(c)
+	return who.Name
+}
+
 // PeerOf returns who is at the other end of a stream that came from a Listener or from Dial of this package: from the verified certificate,
 // or in insecure mode from what the peer said of itself. It is false for any other connection.
 func PeerOf(c net.Conn) (Identity, bool) {

@@ -32,7 +32,7 @@ type Side struct {
 // Pair is what is relayed. Its functions are called by a goroutine that must not be held up.
 type Pair struct {
 	A, B Side
-	To   string      // To names where the pair leads to, for CutTo.
+	Peer string      // Peer is the node that the pair leads to or came from, if it does, for CutPeer.
 	Said func()      // Said is called at most once, when all that B sends has come; it may be nil.
 	Over func(Cause) // Over is called once, when the pair has ended and its sockets are closed.
 }
@@ -45,7 +45,7 @@ const (
 	Ended    Cause = iota + 1 // Ended: both directions came to their end.
 	Broken                    // Broken: one side failed or was reset, and both were.
 	TimedOut                  // TimedOut: no byte moved for the idle time.
-	Cut                       // Cut: the engine was closed, or what it led to (CutTo).
+	Cut                       // Cut: the engine was closed, or its peer cut (CutPeer).
 )
 
 // Engine relays. Make one with Open; it needs Close.
@@ -99,10 +99,10 @@ func (e *Engine) Carry(p Pair) error {
 	return nil
 }
 
-// CutTo resets every pair that leads to somewhere. It does not block.
-func (e *Engine) CutTo(to string) {
+// CutPeer resets every pair that leads to a node or came from it. It does not block.
+func (e *Engine) CutPeer(peer string) {
 	for _, l := range e.loops {
-		l.cut(to)
+		l.cut(peer)
 	}
 }
 

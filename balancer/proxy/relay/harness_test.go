@@ -94,10 +94,10 @@ func bare(t *testing.T, c net.Conn) (fd int) {
 // carry relays between two sides and returns where their end is told.
 func (r *rig) carry(a, b Side) chan Cause { return r.carryTo("", a, b) }
 
-func (r *rig) carryTo(to string, a, b Side) chan Cause {
+func (r *rig) carryTo(peer string, a, b Side) chan Cause {
 	r.t.Helper()
 	over := make(chan Cause, 2)
-	if err := r.e.Carry(Pair{A: a, B: b, To: to, Over: func(c Cause) { over <- c }}); err != nil {
+	if err := r.e.Carry(Pair{A: a, B: b, Peer: peer, Over: func(c Cause) { over <- c }}); err != nil {
 		r.t.Fatal(err)
 	}
 	return over

@@ -16,7 +16,7 @@ type link struct {
 	flows  [2]flow
 	tell   func(Cause)
 	said   func() // called at the end of what the second side sends; nil = nobody wants to know, or was told
-	to     string // where it leads to, "" = nowhere that is ever cut
+	peer   string // the node that it leads to or came from, "" = none
 	used   int64  // when a byte moved last, on the loop's clock
 	slot   int    // -1 once ended
 	mark   int32
@@ -37,7 +37,7 @@ type flow struct {
 }
 
 func newLink(p Pair) *link {
-	k := &link{tell: p.Over, said: p.Said, to: p.To, slot: -1}
+	k := &link{tell: p.Over, said: p.Said, peer: p.Peer, slot: -1}
 	k.sides[0] = side{Side: p.A, writable: true}
 	k.sides[1] = side{Side: p.B, writable: true}
 	return k

@@ -49,7 +49,7 @@ type loop struct {
 type inbox struct {
 	mu     sync.Mutex // guards all below
 	coming []*link
-	cuts   []string // what leads to these is to be cut
+	cuts   []string // what leads to these nodes or came from them is to be cut
 	closed bool
 }
 
@@ -92,12 +92,12 @@ func (l *loop) add(k *link) bool {
 	return true
 }
 
-// cut has the loop reset all pairs that lead to somewhere.
-func (l *loop) cut(to string) {
+// cut has the loop reset all pairs of a peer.
+func (l *loop) cut(peer string) {
 	l.in.mu.Lock()
 	defer l.in.mu.Unlock()
 	if !l.in.closed {
-		l.in.cuts = append(l.in.cuts, to)
+		l.in.cuts = append(l.in.cuts, peer)
 		l.ring()
 	}
 }
@@ -216,7 +216,7 @@ func (l *loop) arrivals() bool {
 	}
 	if len(cuts) > 0 {
 		for _, k := range l.slots.links {
-			if k != nil && slices.Contains(cuts, k.to) {
+			if k != nil && k.peer != "" && slices.Contains(cuts, k.peer) {
 				l.finish(k, Cut)
 			}
 		}

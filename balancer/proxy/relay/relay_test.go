@@ -293,8 +293,8 @@ func TestCloseCutsAll(t *testing.T) {
 	}
 }
 
-// TestCutTo resets what leads to one place, and nothing else.
-func TestCutTo(t *testing.T) {
+// TestCutPeer resets what belongs to one peer, and nothing else.
+func TestCutPeer(t *testing.T) {
 	r := newRig(t, 2)
 	var lost, kept []chan Cause
 	for range 8 {
@@ -312,7 +312,7 @@ func TestCutTo(t *testing.T) {
 	c, cfd := tcp(t)
 	d, dfd := tcp(t)
 	over := r.carryTo("", Side{FD: cfd}, Side{FD: dfd})
-	r.e.CutTo("a")
+	r.e.CutPeer("a")
 	for _, o := range lost {
 		r.ends(o, Cut)
 	}
@@ -328,7 +328,7 @@ func TestCutTo(t *testing.T) {
 	c.Close()
 	d.Close()
 	r.ends(over, Ended)
-	r.e.CutTo("b")
+	r.e.CutPeer("b")
 	for _, o := range kept {
 		r.ends(o, Cut)
 	}
