@@ -14,6 +14,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// Keep is somebody who outlives this process and keeps listening sockets open meanwhile: what comes in waits in their backlog.
+type Keep interface {
+	// Take returns the socket that was kept for a listener, if there is one. The descriptor is the caller's.
+	Take(app, key string) (fd int, ok bool)
+	// Hold keeps a duplicate of a listener's socket.
+	Hold(app, key string, fd int)
+	// Drop closes the duplicate.
+	Drop(app, key string)
+}
+
 // drainBacklog is how many connections are taken from the backlog of a listener that stops (count): all that the kernel keeps by
 // default. Without a bound a busy listener would never end.
 const drainBacklog = 4096

@@ -93,16 +93,6 @@ type Options struct {
 	Relays int
 }
 
-// Keep is somebody who outlives this process and keeps listening sockets open meanwhile: what comes in waits in their backlog.
-type Keep interface {
-	// Take returns the socket that was kept for a listener, if there is one. The descriptor is the caller's.
-	Take(app, key string) (fd int, ok bool)
-	// Hold keeps a duplicate of a listener's socket.
-	Hold(app, key string, fd int)
-	// Drop closes the duplicate.
-	Drop(app, key string)
-}
-
 // Server is the data path of one node.
 type Server struct {
 	o   Options
