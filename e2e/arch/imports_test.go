@@ -86,6 +86,7 @@ var table = map[string][]uses{
 	"mesh/mux": {
 		{hclog, handedLogger},
 		{armon, handedMetrics},
+		{sysUnix, "asks the kernel whether what was sent to a peer has arrived"},
 	},
 	"node": {
 		{"balancer", "tells it which workers are ready and what peers report"},
