@@ -106,11 +106,16 @@ func (p *pool) get(deadline time.Time) (*conn, error) {
 			c.reused = true
 			return c, nil
 		}
-		_ = c.Close() // the server was first
-		p.mu.Lock()
-		p.closed++
-		p.mu.Unlock()
+		p.drop(c)
 	}
+}
+
+// drop ends a connection that the server has closed first, and counts it.
+func (p *pool) drop(c *conn) {
+	_ = c.Close()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.closed++
 }
 
 func (p *pool) pop() *conn {

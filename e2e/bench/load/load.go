@@ -172,7 +172,7 @@ func (r *run) client() {
 		deadline := time.Now().Add(r.Timeout)
 		if c != nil {
 			if c.closed() {
-				_ = c.Close() // the server was first
+				r.pool.drop(c)
 				c = nil
 			} else {
 				c.reused = true

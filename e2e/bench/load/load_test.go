@@ -126,19 +126,21 @@ func TestNothingIsSentTwice(t *testing.T) {
 
 // A server that closes an idle connection has said so before the next request: that one goes out on another connection, and nothing is lost.
 func TestClosedIdleConnectionIsNoFailure(t *testing.T) {
-	addr, requests := raw(t, func(c net.Conn, r *bufio.Reader, requests *atomic.Int64) {
-		if n, err := request(r, requests); err == nil {
-			answer(c, n)
+	for _, clients := range []int{0, 4} {
+		addr, requests := raw(t, func(c net.Conn, r *bufio.Reader, requests *atomic.Int64) {
+			if n, err := request(r, requests); err == nil {
+				answer(c, n)
+			}
+		})
+		o := options(addr, true)
+		o.Rate, o.Duration, o.Clients = 20, time.Second, clients
+		rep, err := Run(o)
+		if err != nil {
+			t.Fatal(err)
 		}
-	})
-	o := options(addr, true)
-	o.Rate, o.Duration = 20, time.Second
-	rep, err := Run(o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if rep.Failed != 0 || rep.IdleClosed == 0 || int(requests.Load()) != rep.Sent {
-		t.Errorf("%d failed, %d found closed, %d of %d arrived", rep.Failed, rep.IdleClosed, requests.Load(), rep.Sent)
+		if rep.Failed != 0 || rep.IdleClosed == 0 || int(requests.Load()) != rep.Sent {
+			t.Errorf("%d clients: %d failed, %d found closed, %d of %d arrived", clients, rep.Failed, rep.IdleClosed, requests.Load(), rep.Sent)
+		}
 	}
 }
 
