@@ -212,7 +212,7 @@ func TestReleaseThatBreaksOnTheSecondNode(t *testing.T) {
 func TestTwoReloadsAtOnce(t *testing.T) {
 	l, nodes, release := rolling(t)
 	load := loadOn(t, 200, l, nodes)
-	nodes[0].Must("start", append(release("V=2", "START_MS=1500"), "-detach")...)
+	nodes[0].Must("start", append(release("V=2", "START_MS=4000"), "-detach")...)
 	r := nodes[1].Run("reload", "web")
 	if r.Code != 2 || !strings.Contains(r.Err, "release 2 of web is still being rolled out") || !strings.Contains(r.Err, "meshnode rollback web") {
 		t.Errorf("a second reload: exit %d\n%s", r.Code, r.Err)

@@ -81,8 +81,11 @@ func (n *Node) progress(app spec.App, slots []supervisor.Status) api.NodeProgres
 	if !app.Stopped {
 		p.Want = n.workersOf(app)
 	}
-	full := p.Want
+	full, serving := p.Want, 0
 	for _, s := range slots {
+		if s.State == supervisor.StateReady && s.Slot < full {
+			serving++
+		}
 		if s.Spare && p.Want > 1 {
 			p.Want--
 		}
@@ -96,6 +99,7 @@ func (n *Node) progress(app spec.App, slots []supervisor.Status) api.NodeProgres
 			p.State, p.Error, p.Tail = api.StateFailed, failure(s), tailOf(s.Tail)
 		}
 	}
+	p.Scaled = serving >= p.Want && len(slots) == full
 	if p.State == api.StateWorking && p.Ready == p.Want && len(slots) == full {
 		p.State = api.StateDone
 	}

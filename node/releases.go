@@ -108,8 +108,16 @@ func fields(app spec.App) map[string]string {
 	return out
 }
 
-// Rollback implements api.Releases.
+// Rollback implements api.Releases. A rollout may come to its end at the same moment: then the release that is served is what there is to go back from.
 func (b releasesBackend) Rollback(ctx context.Context, name string, release uint64) (api.Change, error) {
+	change, err := b.rollback(ctx, name, release)
+	if api.CodeOf(err) == api.CodeConflict && !b.n.store.State().Apps[name].Rollout.Open() {
+		return b.rollback(ctx, name, release)
+	}
+	return change, err
+}
+
+func (b releasesBackend) rollback(ctx context.Context, name string, release uint64) (api.Change, error) {
 	state := b.n.store.State()
 	app, ok := state.Apps[name]
 	switch {

@@ -237,7 +237,7 @@ func (b clusterBackend) Progress(ctx context.Context, app string, release uint64
 			out.Done = false // it has not heard of the change yet
 			continue
 		}
-		if p.State == api.StateWorking {
+		if p.State == api.StateWorking && (release != 0 || !p.Scaled) { // whom a rollout goes on with is not waited for
 			out.Done = false
 		}
 		if rolling && !slices.Contains(a.Rollout.Nodes, p.Node) {

@@ -102,6 +102,7 @@ type NodeProgress struct {
 	Ready   int      `json:"ready"`          // workers of the wanted release that are ready
 	Want    int      `json:"want"`           // workers this node should have
 	Release uint64   `json:"release"`        // release this node serves now; older than asked = the old one is kept
+	Scaled  bool     `json:"scaled"`         // as many workers are ready as there should be, of whichever release, and no others are left
 	State   string   `json:"state"`          // StateWorking, StateDone, StateFailed or StateWaiting
 	Error   string   `json:"error"`          // why it failed, else empty
 	Tail    []string `json:"tail,omitempty"` // last output of the worker that failed
