@@ -3,6 +3,7 @@ package mesh
 import (
 	"bufio"
 	"context"
+	"fmt"
 	"math/rand/v2"
 	"net"
 	"sync"
@@ -181,6 +182,11 @@ type confirmer interface {
 	Unacked() (int, error)
 }
 
+// named is a stream that knows who is at its other end, for certain.
+type named interface {
+	PeerName() string
+}
+
 // ask sends something that the peer's kernel confirms and the peer throws away.
 func ask(c net.Conn) {
 	_ = c.SetWriteDeadline(time.Now().Add(linkCut - linkDead))
@@ -212,6 +218,9 @@ func (p *pulse) read(c net.Conn) error {
 	from, err := readHello(r, buf, p.link.peer)
 	if err != nil {
 		return err
+	}
+	if n, ok := c.(named); ok && n.PeerName() != p.link.peer {
+		return fmt.Errorf("%w: the stream is of %q, who says to be %q", errBadStream, n.PeerName(), p.link.peer)
 	}
 	for {
 		payload, err := readFrame(r, buf)

@@ -196,6 +196,37 @@ func TestStreamOfAnotherNodeIsRefused(t *testing.T) {
 	})
 }
 
+// A stream whose certificate names another node is not taken for the peer's, whatever its hello says.
+func TestStreamOfAnotherCertificateIsRefused(t *testing.T) {
+	for certified, want := range map[string]bool{"n1": true, "n2": false, "": false} {
+		t.Run(certified, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t, meshtest.Options{})
+				a := w.start(node(0), func(o *mesh.Options) {
+					dial := o.DialLoad
+					o.DialLoad = func(ctx context.Context, addr string) (net.Conn, error) {
+						c, err := dial(ctx, addr)
+						return certifiedConn{c, certified}, err
+					}
+				})
+				b := w.start(node(1), nil)
+				w.join(a, b)
+				<-time.After(3 * time.Second)
+				if up, _ := a.linked("n1"); len(up) > 0 != want {
+					t.Errorf("links to n1: %v", up)
+				}
+			})
+		})
+	}
+}
+
+type certifiedConn struct {
+	net.Conn
+	name string
+}
+
+func (c certifiedConn) PeerName() string { return c.name }
+
 // A peer that sends junk is dropped and dialed again with back-off, and costs nobody else anything.
 func TestJunkOnALoadStream(t *testing.T) {
 	junk := map[string][]byte{

@@ -52,15 +52,18 @@ func (m *Mux) admit(c *net.TCPConn) {
 		ctx, cancel := context.WithTimeout(m.ctx, handshakeLimit)
 		defer cancel()
 		conn, protocol, err := m.welcome(ctx, c)
-		if err != nil {
+		switch {
+		case errors.Is(err, errRole):
+			m.refuse(c, reasonRole, err)
+		case err != nil:
 			m.refuse(c, reasonHandshake, err)
-			return
+		default:
+			m.deliver(conn, protocol)
 		}
-		m.deliver(conn, protocol)
 	})
 }
 
-// welcome runs the accepting side of the handshake; the caller closes c on an error.
+// welcome runs the accepting side of the handshake, up to whether the other side's role is one of the protocol's; the caller closes c on an error.
 func (m *Mux) welcome(ctx context.Context, c *net.TCPConn) (net.Conn, Protocol, error) {
 	if m.secure == nil {
 		return welcomePlain(ctx, c, m.self)
@@ -77,14 +80,20 @@ func (m *Mux) welcome(ctx context.Context, c *net.TCPConn) (net.Conn, Protocol, 
 	if err := conn.HandshakeContext(ctx); err != nil {
 		return nil, "", explain(err)
 	}
-	if _, ok := PeerOf(conn); !ok {
+	negotiated := conn.ConnectionState().NegotiatedProtocol
+	if negotiated == alpn(Admit) {
+		s, err := newStranger(conn.Conn)
+		return s, Admit, err
+	}
+	who, ok := PeerOf(conn)
+	if !ok {
 		return nil, "", errNoIdentity
 	}
-	protocol, ok := protocolOf(conn.ConnectionState().NegotiatedProtocol)
+	protocol, ok := protocolOf(negotiated)
 	if !ok {
 		return nil, "", errNoProtocol
 	}
-	return conn, protocol, nil
+	return conn, protocol, mayOpen(protocol, who.Role)
 }
 
 // readFirst reads what tells the modes apart.

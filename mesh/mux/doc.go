@@ -6,8 +6,11 @@
 // everybody else's. The protocol is chosen by ALPN. Without a key ("insecure") a fixed-length plain preamble takes the place of the
 // handshake; the two modes refuse each other with a clear error.
 //
-// It is not a stream multiplexer: one TCP connection carries one stream. It does not decide what a peer may do: it says who the peer is
-// (PeerOf), and the reader of the stream decides. It does not close streams it has given away.
+// One protocol, Admit, is for those who have no key and ask to be let in: TLS without a certificate on the dialing side, chosen by a client that
+// offers nothing else. What is said there is the concern of package admit.
+//
+// It is not a stream multiplexer: one TCP connection carries one stream. It decides which roles may open streams of a protocol at all (rolesOf), says
+// who the peer is (PeerOf), and the reader of the stream decides the rest. It does not close streams it has given away.
 //
 // The socket of a stream can be taken away (Detach): whoever relays thousands of them reads and writes in his own way, and the stream only
 // turns bytes from then on.
@@ -19,6 +22,7 @@
 // operation. A refusal on the accepting side is never an error of the mux: it is counted (Stats, metrics) and logged at debug level.
 //
 // Files in reading order: key.go (the cluster key and what is derived from it), identity.go (who a peer is), mux.go (life, Dial),
-// accept.go (the accepting side), listener.go (the queues of accepted streams), tls.go (the secure handshake), secure.go (a secure stream, with its socket and without), certificate.go (authority and
-// leaf), preamble.go (the insecure handshake and its codec), signed.go (forwards in plain text between nodes that hold the key), admission.go (the bound on handshakes), metrics.go.
+// accept.go (the accepting side), roles.go (who may open what), listener.go (the queues of accepted streams), tls.go (the secure handshake), secure.go (a secure stream, with its socket and without), certificate.go (authority and
+// leaf), preamble.go (the insecure handshake and its codec), signed.go (forwards in plain text between nodes that hold the key), stranger.go (TLS for those who
+// have no key yet), admission.go (the bound on handshakes), metrics.go.
 package mux

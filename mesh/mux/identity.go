@@ -23,7 +23,7 @@ type Identity struct {
 	ID string
 	// Name is the node name, a label for people. At most 128 bytes.
 	Name string
-	// Role is what the node is in the cluster: "server". At most 16 bytes of a-z, 0-9 and "-".
+	// Role is what the node is in the cluster, RoleServer; see rolesOf. At most 16 bytes of a-z, 0-9 and "-".
 	Role string
 }
 
@@ -83,6 +83,12 @@ func NameOf(c net.Conn) string {
 	who, _ := PeerOf(c)
 	return who.Name
 }
+
+// PeerName is the node name in the certificate of the other side.
+func (c *secureConn) PeerName() string { return NameOf(c) }
+
+// PeerName is the node name that the other side gave itself.
+func (c *plainConn) PeerName() string { return c.peer.Name }
 
 // PeerOf returns who is at the other end of a stream that came from a Listener or from Dial of this package: from the verified certificate,
 // or in insecure mode from what the peer said of itself. It is false for any other connection.

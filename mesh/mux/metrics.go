@@ -12,6 +12,7 @@ const (
 const (
 	reasonBusy       = "busy"        // too many handshakes under way
 	reasonHandshake  = "handshake"   // not our protocol, another key, too slow
+	reasonRole       = "role"        // whoever it is may not use this protocol
 	reasonNoListener = "no_listener" // nobody speaks this protocol here
 	reasonQueueFull  = "queue_full"  // the listener does not keep up
 )

@@ -145,7 +145,7 @@ func (m *Mux) Addr() netip.AddrPort {
 	return netip.AddrPortFrom(a.Addr().Unmap(), a.Port())
 }
 
-// Listen returns the listener for one protocol. Each protocol has one listener at a time: the Accept of a second one returns ErrListening.
+// Listen returns the listener for one protocol; that of Admit gives *Stranger. Each protocol has one listener at a time: the Accept of a second one returns ErrListening.
 // Its queue is bounded; streams that find it full are closed and counted. Closing it closes the streams still queued; Close of the Mux
 // closes it too.
 func (m *Mux) Listen(p Protocol) net.Listener {
@@ -192,6 +192,9 @@ func (m *Mux) dial(ctx context.Context, p Protocol, addr string, greet func(cont
 	ctx, cancel := context.WithTimeout(ctx, handshakeLimit)
 	defer cancel()
 	conn, err := greet(ctx, raw.(*net.TCPConn))
+	if err == nil {
+		err = mayAnswer(conn)
+	}
 	if err != nil {
 		_ = raw.Close()
 		m.meter.count(metricDialFailed, string(p))

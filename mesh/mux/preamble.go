@@ -145,6 +145,9 @@ func welcomePlain(ctx context.Context, c *net.TCPConn, self Identity) (net.Conn,
 	if _, ok := protocolOf(alpn(said.protocol)); !ok || said.status != statusOK {
 		return nil, "", errNoProtocol
 	}
+	if err := mayOpen(said.protocol, said.self.Role); err != nil {
+		return nil, "", err
+	}
 	if _, err := c.Write(preamble{protocol: said.protocol, self: self}.encode()); err != nil {
 		return nil, "", fmt.Errorf("answer the greeting: %w", err)
 	}

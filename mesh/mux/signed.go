@@ -121,6 +121,9 @@ func (m *Mux) welcomeSigned(ctx context.Context, c *net.TCPConn, magic []byte) (
 		sendRefusal(ctx, c, statusSecure)
 		return nil, "", ErrPeerInsecure
 	}
+	if err := mayOpen(Forward, asked.self.Role); err != nil {
+		return nil, "", err
+	}
 	if _, err := io.ReadFull(c, theirs[preambleSize:]); err != nil {
 		return nil, "", fmt.Errorf("read the greeting: %w", err)
 	}

@@ -19,10 +19,11 @@ var (
 
 // credentials is the secure side of a Mux: immutable after newCredentials, save for the leaf, which guards itself.
 type credentials struct {
-	key      Key
-	server   *tls.Config
-	dialer   *tls.Config
-	sessions tls.ClientSessionCache
+	key       Key
+	server    *tls.Config
+	strangers *tls.Config // for those who have no key yet
+	dialer    *tls.Config
+	sessions  tls.ClientSessionCache
 }
 
 func newCredentials(key Key, self Identity) (*credentials, error) {
@@ -47,6 +48,8 @@ func newCredentials(key Key, self Identity) (*credentials, error) {
 		ClientCAs:                   pool,
 		GetCertificate:              func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return own.certificate() },
 	}
+	c.strangers = c.forStrangers(own)
+	c.server.GetConfigForClient = c.choose
 	for _, p := range protocols() {
 		c.server.NextProtos = append(c.server.NextProtos, alpn(p))
 	}
