@@ -82,6 +82,7 @@ var table = map[string][]uses{
 		{armon, handedMetrics},
 		{gossip, "the gossip itself"},
 	},
+	"mesh/admit":    nil, // how a server without the key is let in, over a stream that is handed in
 	"mesh/meshtest": nil, // a network of its own, for tests
 	"mesh/mux": {
 		{hclog, handedLogger},
@@ -93,6 +94,7 @@ var table = map[string][]uses{
 		{"balancer/datagram", "the data path of datagrams"},
 		{"balancer/proxy", "the data path"},
 		{"mesh", "members and load"},
+		{"mesh/admit", "lets servers in that have no key, and asks to be let in"},
 		{"mesh/mux", "the peer port, which all pillars share"},
 		{"node/api", "answers the operator and the peers"},
 		{"node/config", "the settings it is given"},
