@@ -1,6 +1,7 @@
 package node
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -72,8 +73,8 @@ func TestClusterKey(t *testing.T) {
 		t.Fatal(err)
 	}
 	f := openTestFolder(t)
-	if _, _, err := f.clusterKey(config.Settings{}, false); err == nil || !strings.Contains(err.Error(), "MESHNODE_KEY") {
-		t.Errorf("no key, no founder: %v, want the remedy", err)
+	if _, _, err := f.clusterKey(config.Settings{}, false); !errors.Is(err, errNoKey) {
+		t.Errorf("no key, no founder: %v", err)
 	}
 	if k, _, err := f.clusterKey(config.Settings{Insecure: true}, false); k != nil || err != nil {
 		t.Errorf("-insecure: a key, %v", err)

@@ -25,7 +25,8 @@ func NewKey() (string, error) {
 }
 
 // clusterKey finds the cluster key: MESHNODE_KEY, -key-file, or the data folder. Only a founder may make one, which is kept at once; a given one is
-// kept when it has proved right (keepKey), so that a wrong one does not stick. nil means -insecure; made says that it is new.
+// kept when it has proved right (keepKey), so that a wrong one does not stick. nil means -insecure; made says that it is new. errNoKey means that this
+// server has to ask for it.
 func (f *folder) clusterKey(s config.Settings, founder bool) (key *mux.Key, made bool, err error) {
 	if s.Insecure {
 		return nil, false, nil
@@ -46,8 +47,7 @@ func (f *folder) clusterKey(s config.Settings, founder bool) (key *mux.Key, made
 	case stored != nil:
 		return stored, false, nil
 	case !founder:
-		return nil, false, fmt.Errorf("no cluster key: copy %s from a server of the cluster to %s here, or set MESHNODE_KEY or -key-file (-insecure does without, on a trusted network)",
-			keyFile, f.join(keyFile))
+		return nil, false, errNoKey
 	}
 	k, err := mux.NewKey()
 	if err != nil {
@@ -55,6 +55,9 @@ func (f *folder) clusterKey(s config.Settings, founder bool) (key *mux.Key, made
 	}
 	return &k, true, f.writeKey(k)
 }
+
+// errNoKey says that a server that is to join a cluster has no key.
+var errNoKey = errors.New("no cluster key")
 
 // givenKey is the key that the operator named, nil if none, and where it came from.
 func givenKey(s config.Settings) (*mux.Key, string, error) {

@@ -5,6 +5,14 @@ import "time"
 // metricLearnedDropped counts client addresses that were not recorded because too many waited; the next worker reports them again.
 var metricLearnedDropped = []string{"node", "learned_dropped"}
 
+// Counters of what was refused to those who are not who they should be.
+var (
+	metricWrongCodes = []string{"node", "wrong_codes"} // codes of admission that no server shows
+	metricFalseNames = []string{"node", "false_names"} // peers that claimed to be another than their certificate says
+)
+
+func (n *Node) count(name []string) { n.tele.IncrCounter(name, 1) }
+
 // collect offers the counts of the data path as metrics: they are plain numbers there, read when somebody asks.
 func (n *Node) collect() error {
 	for _, m := range []struct {
@@ -48,6 +56,9 @@ func (n *Node) collect() error {
 		{"claims_taken_total", "Claims made on targets.", true, func() float64 { return float64(n.bal.Counts().Taken) }},
 		{"claims_returned_total", "Claims given back.", true, func() float64 { return float64(n.bal.Counts().Returned) }},
 		{"log_lines_lost_total", "Lines of worker output that were not stored or not passed on.", true, func() float64 { return float64(n.sup.LostLines()) }},
+		{"admissions_total", "Servers that this node has given the cluster key.", true, func() float64 { return float64(n.door.desk.Stats().Admitted) }},
+		{"admissions_waiting", "Servers that ask this node to be let in.", false, func() float64 { return float64(n.door.desk.Stats().Places) }},
+		{"admissions_refused_total", "Servers that found no place to wait for their admission.", true, func() float64 { return float64(n.door.desk.Stats().Refused) }},
 		{"load_busy", "Share of this server's cores in use, 0 to 1.", false, n.view.sampler.Busy},
 	} {
 		if err := n.tele.Collect(m.name, m.help, m.counter, m.read); err != nil {

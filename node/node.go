@@ -54,6 +54,7 @@ type Node struct {
 	routes *routes
 	life   lifecycle
 	view   view
+	door   doorkeeper
 }
 
 // dataPath is where clients' connections and datagrams go, and how.
@@ -171,7 +172,10 @@ func (n *Node) run(ctx context.Context, after *yieldError) (err error) {
 		n.life.cancel()
 		n.close()
 	}()
-	if err := n.open(inner, after); err != nil {
+	switch err := n.open(inner, after); {
+	case errors.Is(err, errReplaced), err != nil && ctx.Err() != nil:
+		return nil
+	case err != nil:
 		return err
 	}
 	n.greet()
@@ -214,10 +218,10 @@ func (n *Node) close() {
 
 // open starts the parts in order; what was started when one fails is closed again by run.
 func (n *Node) open(ctx context.Context, after *yieldError) error {
-	if err := n.openSelf(after); err != nil {
+	if err := n.openSelf(ctx, after); err != nil {
 		return err
 	}
-	for _, step := range []func(context.Context) error{n.openStore, n.openData, n.openMesh, n.openPeers, n.openLoops, n.openHTTP, n.openSocket} {
+	for _, step := range []func(context.Context) error{n.openStore, n.openData, n.openMesh, n.openDesk, n.openPeers, n.openLoops, n.openHTTP, n.openSocket} {
 		if err := step(ctx); err != nil {
 			return err
 		}
@@ -226,7 +230,7 @@ func (n *Node) open(ctx context.Context, after *yieldError) error {
 }
 
 // openSelf settles who this server is, with which key, and opens the peer port.
-func (n *Node) openSelf(after *yieldError) error {
+func (n *Node) openSelf(ctx context.Context, after *yieldError) error {
 	id, err := n.dir.identity(n.s.Node)
 	if err != nil {
 		return err
@@ -244,11 +248,14 @@ func (n *Node) openSelf(after *yieldError) error {
 		n.who.join = append([]string{after.addr}, n.s.Join...)
 	}
 	key, made, err := n.dir.clusterKey(n.s, n.who.founder)
+	if errors.Is(err, errNoKey) {
+		key, err = n.askAdmission(ctx)
+	}
 	if err != nil {
 		return err
 	}
 	n.who.key, n.who.made = key, made
-	n.mux, err = mux.Open(mux.Options{Bind: n.s.Bind, Key: key, Self: mux.Identity{ID: id.ID, Name: n.s.Node, Role: "server"}, Logger: n.log, Metrics: n.tele.Metrics})
+	n.mux, err = mux.Open(mux.Options{Bind: n.s.Bind, Key: key, Self: mux.Identity{ID: id.ID, Name: n.s.Node, Role: mux.RoleServer}, Logger: n.log, Metrics: n.tele.Metrics})
 	if errors.Is(err, syscall.EADDRINUSE) {
 		return fmt.Errorf("the peer port %s is in use by another program; stop it, or choose another port with -bind", n.s.Bind)
 	}
@@ -344,38 +351,4 @@ func (n *Node) pids() []int {
 		out = append(out, st.PID)
 	}
 	return out
-}
-
-// greet tells the operator that the node runs, and how to add the next one.
-func (n *Node) greet() {
-	fmt.Fprintf(n.o.Out, "meshnode %s: node %s, peer port %s, data %s\n", n.o.Version, n.s.Node, n.who.addr, n.dir.path)
-	switch {
-	case n.who.founder:
-		fmt.Fprintln(n.o.Out, "founded a new cluster; start the next server with:")
-		fmt.Fprintf(n.o.Out, "  %s\n", n.nextServer())
-	case n.store.State().ID != "":
-		fmt.Fprintln(n.o.Out, "rejoining its cluster")
-	default:
-		fmt.Fprintf(n.o.Out, "joining by %v\n", n.who.join)
-	}
-}
-
-// nextServer is the command line for the next server. The key itself is shown on a terminal only: elsewhere it would stay in a log.
-func (n *Node) nextServer() string {
-	join := "meshnode -join " + n.who.addr
-	switch f, ok := n.o.Out.(*os.File); {
-	case n.s.Insecure:
-		return join + " -insecure"
-	case n.who.made && ok && isTerminal(f):
-		return "MESHNODE_KEY=" + n.who.key.String() + " " + join
-	case !n.who.made:
-		return "MESHNODE_KEY=<the same key> " + join
-	default:
-		return "MESHNODE_KEY=<the text in " + n.dir.join(keyFile) + "> " + join
-	}
-}
-
-func isTerminal(f *os.File) bool {
-	fi, err := f.Stat()
-	return err == nil && fi.Mode()&os.ModeCharDevice != 0
 }

@@ -13,8 +13,11 @@ import (
 type peerBackend struct{ n *Node }
 
 // Hello implements api.Peer. It is where two clusters under one key meet, and where a name that is taken is refused.
-func (b peerBackend) Hello(_ context.Context, from api.Hello) (api.Hello, error) {
+func (b peerBackend) Hello(ctx context.Context, from api.Hello) (api.Hello, error) {
 	mine := b.n.hello()
+	if err := b.n.sameCaller(ctx, from); err != nil {
+		return mine, err
+	}
 	if from.ID == mine.ID {
 		return mine, nil
 	}

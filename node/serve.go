@@ -25,7 +25,7 @@ func (n *Node) openPeers(context.Context) error {
 	datagrams := n.mux.Listen(mux.Datagram)
 	n.closeLater("peers' datagrams", datagrams.Close)
 	n.life.wg.Go(func() { _ = n.datagrams.ServePeers(datagrams) })
-	srv := api.NewServer(api.Options{Peer: peerBackend{n}, Explains: explainBackend{n}, Logger: n.log, Metrics: n.tele.Metrics})
+	srv := api.NewServer(api.Options{Peer: peerBackend{n}, Explains: explainBackend{n}, Admissions: admissionsBackend{n}, CallerOf: callerOf, Logger: n.log, Metrics: n.tele.Metrics})
 	questions := n.mux.Listen(mux.API)
 	n.closeLater("peer api", srv.Close)
 	n.life.wg.Go(func() {
@@ -124,7 +124,7 @@ func (n *Node) openSocket(ctx context.Context) error {
 		return fmt.Errorf("open the control socket %s: %w", path, err)
 	}
 	srv := api.NewServer(api.Options{Local: true, Cluster: clusterBackend{n}, Apps: appsBackend{n}, Releases: releasesBackend{n}, Logs: logsBackend{n},
-		Upgrades: upgradeBackend{n}, Explains: explainBackend{n}, Logger: n.log, Metrics: n.tele.Metrics})
+		Upgrades: upgradeBackend{n}, Explains: explainBackend{n}, Admissions: admissionsBackend{n}, Logger: n.log, Metrics: n.tele.Metrics})
 	n.closeLater("control socket", srv.Close)
 	n.life.wg.Go(func() {
 		if err := srv.Serve(l); err != nil && ctx.Err() == nil {

@@ -53,6 +53,7 @@ type fakeNode struct {
 	looks    int
 	lines    []api.LogLine
 	releases []api.Release
+	waiting  []api.Admission
 	waited   []uint64 // releases whose progress was asked for
 	fail     error    // answer of every change
 	asked    []string
@@ -189,6 +190,19 @@ func (f *fakeNode) Logs(ctx context.Context, q api.LogQuery, emit func(api.LogLi
 	return nil
 }
 
+func (f *fakeNode) Admissions(context.Context) ([]api.Admission, error) { return f.waiting, nil }
+
+func (f *fakeNode) Admit(_ context.Context, code string) (api.Admission, error) {
+	f.note("admit", code)
+	return api.Admission{Node: "web-4", Addr: "10.0.0.4", Via: "web-1"}, f.fail
+}
+
+func (f *fakeNode) LocalAdmissions(context.Context) ([]api.Admission, error) { return nil, nil }
+
+func (f *fakeNode) LocalAdmit(context.Context, api.AdmitOrder) (api.Admission, error) {
+	return api.Admission{}, nil
+}
+
 func (f *fakeNode) Tend(_ context.Context, o api.Order) ([]api.OrderAnswer, error) {
 	f.note(strings.TrimSpace(o.What+" "+o.Signal), o.App)
 	return []api.OrderAnswer{{Node: "web-1"}, {Node: "web-2", Error: "no answer"}}, f.fail
@@ -223,7 +237,7 @@ func online(t *testing.T, f *fakeNode) *terminal {
 	if err != nil {
 		t.Fatal(err)
 	}
-	term.server = api.NewServer(api.Options{Cluster: f, Apps: f, Releases: f, Logs: f, Explains: f, Local: true})
+	term.server = api.NewServer(api.Options{Cluster: f, Apps: f, Releases: f, Logs: f, Explains: f, Admissions: f, Local: true})
 	term.served = make(chan error, 1)
 	go func() { term.served <- term.server.Serve(l) }()
 	t.Cleanup(func() {

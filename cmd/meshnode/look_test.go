@@ -58,6 +58,7 @@ func example() *fakeNode {
 			{Release: 2, State: api.ReleaseRefused, Command: app.Command, Refusal: &api.Refusal{Release: 2, Kept: 1, Node: "web-2", Reason: "exited with code 1", Tail: []string{"Error: boom"}}},
 			{Release: 1, State: api.ReleaseFormer, Command: app.Command},
 		},
+		waiting: []api.Admission{{Node: "web-4", ID: "web-4-0a1b2c3d", Addr: "10.0.0.4", Version: "v1.2.3", Since: at, Via: "web-2"}, {Node: "x", Addr: "fd00::1", Since: at, Via: "web-1"}},
 		lines: []api.LogLine{
 			{Time: at, Node: "web-1", App: "api", Worker: "2", Stream: api.StreamOut, Text: "listening <3000>"},
 			{Time: at, Node: "web-2", App: "mailer", Worker: "0", Stream: api.StreamErr, Text: "trouble"},
@@ -70,7 +71,7 @@ func TestScreens(t *testing.T) {
 	for name, line := range map[string]string{
 		"status": "status", "status-node": "status -node web-3", "list": "list", "list-app": "ps mailer", "members": "members",
 		"describe": "describe api", "describe-all": "show all", "logs": "logs", "list-json": "ls -json -node web-2", "members-json": "members -json -node web-3",
-		"releases": "releases api",
+		"releases": "releases api", "admit": "admit",
 	} {
 		t.Run(name, func(t *testing.T) {
 			if code := term.run(t, line); code != exitDone || term.errs.Len() > 0 {

@@ -195,6 +195,20 @@ func TestKeygenAndVersion(t *testing.T) {
 	}
 }
 
+func TestAdmit(t *testing.T) {
+	f := &fakeNode{}
+	term := online(t, f)
+	term.expect(t, "admit", exitDone, "no server waits to be admitted\n", "")
+	term.expect(t, "admit -json", exitDone, "[]\n", "")
+	term.expect(t, "admit abcd-efgh-jklm", exitDone, "admitted web-4 (10.0.0.4): it has the cluster key now, and joins\n", "")
+	if d := cmp.Diff([]string{"admit abcd-efgh-jklm"}, f.asked); d != "" {
+		t.Error(d)
+	}
+	term.expect(t, "admit a b", exitFailed, "", "meshnode: \"b\" is one argument too many; a code is one word\nsee: meshnode help admit\n")
+	term = online(t, &fakeNode{fail: api.Errorf(api.CodeNotFound, "see who waits with: meshnode admit", "no server shows that code")})
+	term.expect(t, "admit ABCD-EFGH-JKLM", exitFailed, "", "meshnode: no server shows that code; see who waits with: meshnode admit\n")
+}
+
 func TestLeave(t *testing.T) {
 	f := &fakeNode{}
 	term := online(t, f)

@@ -55,6 +55,8 @@ func TestOperatorRoutes(t *testing.T) {
 		{Change{App: "api", Release: 2}, changed, func() (any, error) { return client.Rollback(ctx, "api", 2) }},
 		{"flush api ", []OrderAnswer{{Node: "a", Error: "disk"}}, func() (any, error) { return client.Tend(ctx, Order{What: OrderFlush, App: "api"}) }},
 		{map[string]string{"forward": "plain"}, changed, func() (any, error) { return client.Set(ctx, map[string]string{"forward": "plain"}) }},
+		{"admissions", []Admission{}, func() (any, error) { return client.Admissions(ctx) }},
+		{"admit ABCD-EFGH-JKLM", Admission{Node: "d"}, func() (any, error) { return client.Admit(ctx, "ABCD-EFGH-JKLM") }},
 		{"leave", nil, func() (any, error) { return nil, client.Leave(ctx) }},
 	} {
 		got, err := c.call()
@@ -92,6 +94,12 @@ func TestPeerRoutes(t *testing.T) {
 	asked(t, f)
 	if err := client.TendLocal(ctx, Order{What: OrderSignal, Signal: "SIGHUP"}); err != nil || asked(t, f) != "signal  SIGHUP" {
 		t.Errorf("signal: %v", err)
+	}
+	if list, err := client.LocalAdmissions(ctx); err != nil || len(list) != 1 || asked(t, f) != "local admissions" {
+		t.Errorf("admissions: %v, %v", list, err)
+	}
+	if a, err := client.LocalAdmit(ctx, AdmitOrder{Code: "c", By: "a"}); err != nil || a.Node != "d" || asked(t, f) != (AdmitOrder{Code: "c", By: "a"}) {
+		t.Errorf("admit: %v, %v", a, err)
 	}
 	// A newer node may say more than this one understands.
 	if code, body := raw(t, path, "POST", "/peer/v1/hello", `{"node":"a","later":true}`); code != 200 || asked(t, f) != (Hello{Node: "a"}) {

@@ -115,6 +115,22 @@ func (f *fake) TendLocal(ctx context.Context, o Order) error {
 	return f.note(ctx, o.What+" "+o.App+" "+o.Signal)
 }
 
+func (f *fake) Admissions(ctx context.Context) ([]Admission, error) {
+	return nil, f.note(ctx, "admissions")
+}
+
+func (f *fake) Admit(ctx context.Context, code string) (Admission, error) {
+	return Admission{Node: "d"}, f.note(ctx, "admit "+code)
+}
+
+func (f *fake) LocalAdmissions(ctx context.Context) ([]Admission, error) {
+	return []Admission{{Node: "d"}}, f.note(ctx, "local admissions")
+}
+
+func (f *fake) LocalAdmit(ctx context.Context, o AdmitOrder) (Admission, error) {
+	return Admission{Node: "d"}, f.note(ctx, o)
+}
+
 func (f *fake) Hello(ctx context.Context, from Hello) (Hello, error) {
 	return f.hello, f.note(ctx, from)
 }
@@ -135,7 +151,7 @@ func serve(t *testing.T, f *fake, local bool) (*Server, *Client, string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := NewServer(Options{Cluster: f, Apps: f, Releases: f, Logs: f, Peer: f, Explains: f, Local: local})
+	s := NewServer(Options{Cluster: f, Apps: f, Releases: f, Logs: f, Peer: f, Explains: f, Admissions: f, Local: local})
 	served := make(chan error, 1)
 	go func() { served <- s.Serve(l) }()
 	client := NewClient(func(ctx context.Context) (net.Conn, error) {

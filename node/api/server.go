@@ -37,6 +37,10 @@ type Options struct {
 	Upgrades Upgrades
 	Explains Explains // asked by both, the operator and peers
 	Peer     Peer
+	// Admissions is asked by both.
+	Admissions Admissions
+	// CallerOf tells who is at the other end of a peer's connection; nil = nobody knows.
+	CallerOf func(net.Conn) (Caller, bool)
 	Logger   hclog.Logger     // nil = silent
 	Metrics  *metrics.Metrics // nil = none
 	Local    bool             // true = operator's routes, false = peers' routes
@@ -85,9 +89,11 @@ func NewServer(o Options) *Server {
 	if o.Local {
 		s.operatorRoutes(mux, o)
 		s.explainRoute(mux, "GET /v1/apps/{app}/explain", o.Explains)
+		s.admitRoutes(mux, o.Admissions)
 	} else {
 		s.peerRoutes(mux, o.Peer)
 		s.explainRoute(mux, "GET /peer/v1/apps/{app}/explain", o.Explains)
+		s.peerAdmitRoutes(mux, o.Admissions)
 	}
 	s.handle(mux, "/", func(_ context.Context, c call) (any, error) {
 		return nil, Errorf(CodeNotFound, sameVersion, "there is no route %s %s", c.Method, c.URL.Path)
@@ -97,6 +103,7 @@ func NewServer(o Options) *Server {
 		ReadHeaderTimeout: headerTime,
 		WriteTimeout:      answerTime,
 		IdleTimeout:       idleTime,
+		ConnContext:       func(ctx context.Context, c net.Conn) context.Context { return withCaller(ctx, c, o.CallerOf) },
 		MaxHeaderBytes:    16 << 10,
 		ErrorLog:          s.log.StandardLogger(&hclog.StandardLoggerOptions{ForceLevel: hclog.Debug}),
 	}

@@ -1,0 +1,75 @@
+package e2e
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"meshnode/e2e/lab"
+)
+
+var shownCode = regexp.MustCompile(`meshnode admit ([0-9A-Z]{4}-[0-9A-Z]{4}-[0-9A-Z]{4})`)
+
+// newCode waits until a node that has no key shows another code than the last one.
+func newCode(t *testing.T, n *lab.Node, last string) string {
+	t.Helper()
+	var found string
+	lab.Eventually(t, 10*time.Second, func() error {
+		all := shownCode.FindAllStringSubmatch(n.Output(), -1)
+		if len(all) == 0 || all[len(all)-1][1] == last {
+			return fmt.Errorf("no new code in:\n%s", n.Output())
+		}
+		found = all[len(all)-1][1]
+		return nil
+	})
+	return found
+}
+
+// A server with nothing but a join address shows a code, and serves once that was typed on a server of the cluster, whichever it is.
+func TestServersWithoutTheKey(t *testing.T) {
+	lab.NeedNode(t)
+	l := lab.New(t, 3)
+	seed := l.Host(1).Start()
+	join := l.Host(1).IP + ":7946"
+	other := l.Host(2).Start("-join", join)
+	seed.Voters(20*time.Second, 2, 1)
+	seed.Must("start", "-n", "web", "-i", "1", lab.App(t, "plain.js"))
+	l.Key = ""
+	n := l.Host(3).Start("-join", join)
+	first := newCode(t, n, "")
+	if r := other.Must("admit"); !strings.Contains(r.Out, "h3") || strings.Contains(r.Out, first) {
+		t.Errorf("who waits:\n%s", r.Out)
+	}
+	wrong := "2222-2222-2222"
+	if r := other.Run("admit", wrong); r.Code != 1 || !strings.Contains(r.Err, wrong) {
+		t.Errorf("a wrong code: exit %d, %s", r.Code, r.Err)
+	}
+	if r := other.Must("admit", first); !strings.Contains(r.Out, "h3") {
+		t.Errorf("%s", r.Out)
+	}
+	c := l.Client(true)
+	served := func() time.Duration {
+		return lab.Eventually(t, 20*time.Second, func() error {
+			a, err := lab.Get(c, n.URL(3000, "/"))
+			if err == nil && a.Node != "h3" {
+				return fmt.Errorf("served by %s", a.Who())
+			}
+			return err
+		})
+	}
+	t.Logf("the server that was admitted serves with a worker of its own %.1f s later", served().Seconds())
+	path := filepath.Join(n.Dir, "cluster.key")
+	if fi, err := os.Stat(path); err != nil || fi.Mode().Perm() != 0o600 {
+		t.Errorf("%v, %v", fi, err)
+	}
+	if r := other.Run("admit", first); r.Code != 1 {
+		t.Errorf("the same code again: exit %d, %s", r.Code, r.Out)
+	}
+	n.Kill()
+	n.Restart() // without the key: it has its own now
+	served()
+}

@@ -1,0 +1,136 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"meshnode/mesh/admit"
+	"meshnode/mesh/mux"
+)
+
+// askEvery is the pause between two requests for admission.
+const askEvery = time.Second
+
+// maxMisproved is how many times a server may answer that was not told the code, before this node gives up: each is a guess at six letters.
+const maxMisproved = 5
+
+// errReplaced ends a node that has waited for admission, and whose successor does so now.
+var errReplaced = errors.New("another binary has taken over")
+
+var (
+	errUnsignedKey = errors.New("the key that was received is not of the server that sent it")
+	errMisproved   = errors.New("servers that were not told the code have answered five times: either it is mistyped on a server of the cluster, or somebody else answers at the join address; see to it and start this server again")
+)
+
+// askAdmission asks the join addresses for admission until a server of the cluster gives the key, which is stored at once: it is known to be
+// right, and asking again would take a person. It is the keeper's to know that the node is up meanwhile, or a service manager would start it anew.
+func (n *Node) askAdmission(ctx context.Context) (*mux.Key, error) {
+	if err := n.o.Keeper.Ready(); err != nil {
+		return nil, fmt.Errorf("tell the keeper that the node waits: %w", err)
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	yielded := make(chan struct{})
+	watch := make(chan struct{})
+	go func() {
+		defer close(watch)
+		select {
+		case <-n.o.Keeper.Yield():
+			close(yielded)
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	defer func() { <-watch }()
+	defer cancel()
+	n.log.Info("no cluster key here; asking a server of the cluster for it, unless it is given with MESHNODE_KEY or -key-file")
+	a := &applicant{n: n}
+	for ctx.Err() == nil {
+		for _, addr := range n.who.join {
+			if own(addr, n.s) {
+				continue
+			}
+			if key, err := a.ask(ctx, addr); key != nil || err != nil && ctx.Err() == nil {
+				return key, err
+			}
+		}
+		t := time.NewTimer(askEvery)
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+			t.Stop()
+		}
+	}
+	select {
+	case <-yielded:
+		return nil, n.yieldEarly()
+	default:
+		return nil, ctx.Err()
+	}
+}
+
+// yieldEarly lets a successor have the data folder before anything was opened.
+func (n *Node) yieldEarly() error {
+	n.dir.close()
+	if err := n.o.Keeper.Yielded(); err != nil {
+		return fmt.Errorf("hand over to the new binary: %w", err)
+	}
+	return errReplaced
+}
+
+// applicant asks for admission at one address after the other.
+type applicant struct {
+	n         *Node
+	waiting   reminder
+	misproved int
+}
+
+// ask returns the key, or the error that no further try can mend, or neither.
+func (a *applicant) ask(ctx context.Context, addr string) (*mux.Key, error) {
+	key, err := a.try(ctx, addr)
+	var refusal *admit.Refusal
+	switch {
+	case err == nil:
+		return key, nil
+	case ctx.Err() != nil:
+		return nil, ctx.Err()
+	case errors.Is(err, admit.ErrWrongProof):
+		if a.misproved++; a.misproved >= maxMisproved {
+			return nil, errMisproved
+		}
+		a.n.log.Warn("not admitted", "addr", addr, "reason", admit.ErrWrongProof)
+	case errors.As(err, &refusal) && refusal.Final(), errors.Is(err, mux.ErrPeerInsecure), errors.Is(err, errUnsignedKey):
+		return nil, fmt.Errorf("cannot be admitted by %s: %w", addr, explain(err))
+	case a.waiting.due(addr, explain(err).Error()):
+		a.n.log.Warn("waiting for a join address, to ask there for admission", "addr", addr, "reason", explain(err))
+	}
+	return nil, nil
+}
+
+// try asks one server, and waits there.
+func (a *applicant) try(ctx context.Context, addr string) (*mux.Key, error) {
+	dial, cancel := context.WithTimeout(ctx, helloLimit)
+	defer cancel()
+	s, err := mux.DialAdmit(dial, addr, nil)
+	if err != nil {
+		return nil, err
+	}
+	var key mux.Key
+	err = admit.Ask(ctx, s, admit.Newcomer{Name: a.n.s.Node, ID: a.n.who.ID, Release: a.n.o.Version},
+		func(code admit.Code) {
+			fmt.Fprintf(a.n.o.Out, "waiting to be admitted; on a server of the cluster run: meshnode admit %s\n", code)
+		},
+		func(text string) (err error) {
+			if key, err = mux.ParseKey(text); err != nil || !s.SignedBy(key) {
+				return errUnsignedKey
+			}
+			return a.n.dir.writeKey(key)
+		})
+	if err != nil {
+		return nil, err
+	}
+	fmt.Fprintln(a.n.o.Out, "admitted; the cluster key is kept in", a.n.dir.join(keyFile))
+	return &key, nil
+}
