@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"fmt"
+	"net"
 	"path/filepath"
 	"testing"
 	"time"
@@ -19,6 +20,7 @@ type cluster struct {
 	net    *memnet
 	root   string
 	stores map[string]*Store
+	guard  func(l net.Listener) net.Listener // nil = peers may speak to each other
 }
 
 func newCluster(t *testing.T) *cluster {
@@ -38,7 +40,11 @@ func (c *cluster) dir(id string) string { return filepath.Join(c.root, id) }
 // options returns how the server is opened; found names a new cluster.
 func (c *cluster) options(id, found string) Options {
 	addr := addrOf(id)
-	return Options{ID: id, Addr: addr, Dir: c.dir(id), Listener: c.net.listen(addr), Dial: c.net.dialer(addr), Found: found}
+	o := Options{ID: id, Addr: addr, Dir: c.dir(id), Listener: c.net.listen(addr), Dial: c.net.dialer(addr), Found: found}
+	if c.guard != nil {
+		o.Listener = c.guard(o.Listener)
+	}
+	return o
 }
 
 func (c *cluster) open(o Options) *Store {

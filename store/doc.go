@@ -12,5 +12,6 @@
 //
 // Reading order: store.go (life), apply.go (writes), feed.go and read.go (reads), status.go, servers.go (who is in),
 // leader.go (what only a leader does), stream.go (raft over our streams), machine.go (raft's view of the state machine),
-// keeper.go (the copy for a start without quorum), errors.go, metrics.go.
+// keeper.go (the copy for a start without quorum), snapshots.go (what
+// is on disk), recover.go (going on without a lost majority), errors.go, metrics.go.
 package store

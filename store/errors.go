@@ -3,6 +3,8 @@ package store
 import (
 	"errors"
 	"fmt"
+
+	"meshnode/store/raftlog"
 )
 
 var (
@@ -12,6 +14,8 @@ var (
 	ErrTimeout = errors.New("outcome unknown: the change may or may not have been made")
 	// ErrBusy reports that too many changes are under way: the change was not made.
 	ErrBusy = errors.New("too many changes are under way")
+	// ErrSnapshotLost reports a server whose log goes on from a snapshot that is damaged or gone. Its vote must not be given on less than it had.
+	ErrSnapshotLost = errors.New("a snapshot that the raft log needs is lost")
 	// ErrClosed reports that the store is closed.
 	ErrClosed = errors.New("the store is closed")
 )
@@ -27,4 +31,9 @@ type NotLeaderError struct {
 // Error implements error.
 func (e *NotLeaderError) Error() string {
 	return fmt.Sprintf("this node does not lead: %s at %s does", e.ID, e.Addr)
+}
+
+// Unusable reports whether err, of Open, means that the folder has lost part of what this server had confirmed: no start will mend that.
+func Unusable(err error) bool {
+	return errors.Is(err, raftlog.ErrDamaged) || errors.Is(err, raftlog.ErrLogLost) || errors.Is(err, ErrSnapshotLost)
 }

@@ -67,6 +67,7 @@ type Store struct {
 	leader  *leadership
 	hash    atomic.Pointer[hashed]
 	kept    chan struct{} // closed when the keeper has ended
+	recovered
 	life
 }
 
@@ -88,7 +89,8 @@ func HasState(dir string) (bool, error) { return raftlog.HasState(dir) }
 func Remove(dir string) error { return raftlog.Remove(dir) }
 
 // Open opens the server in o.Dir and starts it. It reads the whole log once but does not wait for a leader: a new server
-// knows nothing until one adds it. It fails with the errors of package raftlog, or when the disk does not take a write.
+// knows nothing until one adds it. It fails with the errors of package raftlog, ErrSnapshotLost,
+// or when the disk does not take a write. Unusable tells which of them only a new folder ends.
 func Open(o Options) (*Store, error) {
 	if o.ID == "" || o.Addr == "" || o.Dir == "" || o.Listener == nil || o.Dial == nil {
 		return nil, errors.New("open store: ID, Addr, Dir, Listener and Dial are required")
@@ -125,10 +127,11 @@ func newStore(o Options, log *raftlog.Log) *Store {
 
 // start brings raft up on what newStore laid out.
 func (s *Store) start(o Options) error {
-	if c, err := recall(s.dir, s.log.Cluster()); err != nil {
+	kept, err := recall(s.dir, s.log.Cluster())
+	if err != nil {
 		s.logger.Warn("starting without the kept configuration", "err", err)
-	} else if c != nil {
-		s.feed.publish(c)
+	} else if kept != nil {
+		s.feed.publish(kept)
 	}
 	logger := o.Logger.Named("raft")
 	if !logger.IsDebug() {
@@ -138,7 +141,14 @@ func (s *Store) start(o Options) error {
 	}
 	snapshots, err := raft.NewFileSnapshotStoreWithLogger(s.dir, keptSnapshots, logger)
 	if err != nil {
-		return fmt.Errorf("open snapshots: %w", err)
+		return fmt.Errorf("open snapshots in %s: %w", s.dir, err)
+	}
+	last, err := s.reach(snapshots, s.feed.current.Load().Index)
+	if err != nil {
+		return err
+	}
+	if err := s.recover(last); err != nil {
+		return err
 	}
 	var server atomic.Pointer[raft.Raft]
 	transport := raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{

@@ -24,15 +24,17 @@ const (
 	kindAdvance byte = 5 // from version 2 on
 	kindRefuse  byte = 6 // from version 2 on
 	kindSet     byte = 7 // from version 3 on
+	kindLose    byte = 8 // from version 4 on
 	kindState   byte = 16
 )
 
 // version is the newest version of a frame. It must grow with every new field, because an older
 // release that skipped the field would come to another state. Every older version stays readable: logs hold it. What
-// version 2 added to version 1 (rollouts, history) is absent there, and an absent field means what it meant before. A frame that
-// has nothing of version 3 is written as version 2, so that servers of the release before understand it until somebody uses what is new.
+// version 2 added to version 1 (rollouts, history) is absent there, and an absent field means what it meant before. A frame is written as
+// the lowest version from 2 on that has all that is in it, so that servers of a release before understand it until somebody uses what is new.
 const (
-	version       byte = 3
+	version       byte = 4
+	thirdVersion  byte = 3
 	plainVersion  byte = 2
 	oldestVersion byte = 1
 )
@@ -41,33 +43,45 @@ const (
 func versionOf(content any) byte {
 	switch c := content.(type) {
 	case *Put:
-		if !c.App.Plain() {
-			return version
-		}
+		return versionOfApp(c.App)
 	case *Set:
-		return version
+		return thirdVersion
 	case *Learn:
 		if len(spec.Streams(c.Listen)) < len(c.Listen) {
-			return version
+			return thirdVersion
 		}
+	case *Lose:
+		return version
 	case *spec.Cluster:
-		if len(c.Settings) > 0 {
-			return version
-		}
-		for _, app := range c.Apps {
-			if !app.Plain() {
-				return version
-			}
-		}
-		for _, list := range c.History {
-			for _, past := range list {
-				if !past.App.Plain() {
-					return version
-				}
-			}
-		}
+		return versionOfState(c)
 	}
 	return plainVersion
+}
+
+func versionOfApp(app spec.App) byte {
+	if !app.Plain() {
+		return thirdVersion
+	}
+	return plainVersion
+}
+
+func versionOfState(c *spec.Cluster) byte {
+	v := plainVersion
+	switch {
+	case len(c.Lost) > 0:
+		v = version
+	case len(c.Settings) > 0:
+		v = thirdVersion
+	}
+	for _, app := range c.Apps {
+		v = max(v, versionOfApp(app))
+	}
+	for _, list := range c.History {
+		for _, past := range list {
+			v = max(v, versionOfApp(past.App))
+		}
+	}
+	return v
 }
 
 // headerBytes is the size of a frame's header: kind, version, length of the body, CRC32C of all the rest.
@@ -105,6 +119,8 @@ func Decode(b []byte) (Command, error) {
 		c.Refuse, err = decodeBody[Refuse](body)
 	case kindSet:
 		c.Set, err = decodeBody[Set](body)
+	case kindLose:
+		c.Lose, err = decodeBody[Lose](body)
 	default:
 		return Command{}, fmt.Errorf("command of kind %d: %w", kind, ErrUnsupported)
 	}

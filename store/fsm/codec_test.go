@@ -20,6 +20,7 @@ func commands() []Command {
 		{Learn: &Learn{"web", []string{":3000", "[::1]:80"}}},
 		{Advance: &Advance{App: "web", Release: 2, Nodes: []string{"h1"}}},
 		{Refuse: &Refuse{App: "web", Release: 2, Why: "exit code 1", Node: "h1", Tail: []string{"Error: boom"}}},
+		{Lose: &Lose{Servers: []string{"h1-0a1b2c3d"}}},
 	}
 }
 
@@ -101,7 +102,7 @@ func TestPlainFrames(t *testing.T) {
 	} {
 		c := putOf("web", 0)
 		change(&c.Put.App)
-		all = append(all, framed{version, c})
+		all = append(all, framed{thirdVersion, c})
 	}
 	for _, f := range all {
 		want, c := f.want, f.c
@@ -120,8 +121,8 @@ func TestPlainFrames(t *testing.T) {
 	}
 }
 
-// TestSettingsNeedTheNewestFrame has a state say which release can read it.
-func TestSettingsNeedTheNewestFrame(t *testing.T) {
+// TestSettingsNeedTheThirdFrame has a state say which release can read it.
+func TestSettingsNeedTheThirdFrame(t *testing.T) {
 	b, err := Encode(Command{Set: &Set{Values: map[string]string{"forward": "plain"}}})
 	if err != nil || string(b[10:]) != `{"values":{"forward":"plain"}}` || b[0] != 7 || b[1] != 3 {
 		t.Errorf("%q, %v", b, err)
@@ -134,7 +135,7 @@ func TestSettingsNeedTheNewestFrame(t *testing.T) {
 
 // TestLearnedFrames is the same for what workers ask for.
 func TestLearnedFrames(t *testing.T) {
-	for addr, want := range map[string]byte{":53": plainVersion, ":53/udp": version} {
+	for addr, want := range map[string]byte{":53": plainVersion, ":53/udp": thirdVersion} {
 		b, err := Encode(Command{Learn: &Learn{App: "web", Listen: []string{addr}}})
 		if err != nil || b[1] != want {
 			t.Errorf("%s: version %d, %v, want %d", addr, b[1], err, want)
@@ -148,7 +149,7 @@ func TestDecodeRefuses(t *testing.T) {
 		want error
 	}{
 		"nothing":         {nil, ErrCorrupt},
-		"newer version":   {frame(kindPut, 4, `{}`), ErrUnsupported},
+		"newer version":   {frame(kindPut, version+1, `{}`), ErrUnsupported},
 		"no version":      {frame(kindPut, 0, `{}`), ErrUnsupported},
 		"newer kind":      {frame(9, 1, `{}`), ErrUnsupported},
 		"a state":         {frame(kindState, 1, `{"id":"","index":0,"apps":{}}`), ErrUnsupported},
@@ -197,6 +198,9 @@ func TestPrepare(t *testing.T) {
 		"long reason": {Refuse: &Refuse{App: "web", Why: strings.Repeat("x", spec.MaxWhyBytes+1)}},
 		"long tail":   {Refuse: &Refuse{App: "web", Why: "w", Tail: make([]string, spec.MaxTailLines+1)}},
 		"wide tail":   {Refuse: &Refuse{App: "web", Why: "w", Tail: []string{strings.Repeat("x", spec.MaxTailBytes+1)}}},
+		"lose none":   {Lose: &Lose{}},
+		"lose nobody": {Lose: &Lose{Servers: []string{""}}},
+		"lose many":   {Lose: &Lose{Servers: make([]string, spec.MaxLost+1)}},
 		"learn none":  {Learn: &Learn{App: "web"}},
 		"learn wrong": {Learn: &Learn{App: "web", Listen: []string{"x"}}},
 		"learn many":  {Learn: &Learn{App: "web", Listen: make([]string, spec.MaxListen+1)}},

@@ -27,6 +27,8 @@ type Command struct {
 	Refuse *Refuse
 	// Set changes settings of the cluster.
 	Set *Set
+	// Lose gives servers up for good.
+	Lose *Lose
 }
 
 // Found gives the cluster its identity. Repeating it is harmless; another identity is an ErrConflict.
@@ -90,6 +92,8 @@ func (c Command) Prepare() (Command, error) {
 		err = c.Refuse.validate()
 	case c.Set != nil:
 		c.Set, err = c.Set.normal()
+	case c.Lose != nil:
+		err = c.Lose.validate()
 	}
 	if err != nil {
 		return Command{}, fmt.Errorf("%w: %w", ErrInvalid, err)
@@ -124,6 +128,9 @@ func (c Command) content() (byte, any, error) {
 	}
 	if c.Set != nil {
 		kind, field, set = kindSet, c.Set, set+1
+	}
+	if c.Lose != nil {
+		kind, field, set = kindLose, c.Lose, set+1
 	}
 	if set != 1 {
 		return 0, nil, fmt.Errorf("%w: %d changes in one command, want exactly one", ErrInvalid, set)

@@ -89,6 +89,8 @@ func change(next *spec.Cluster, c Command) (*spec.App, error) {
 		return advance(next, c.Advance)
 	case c.Set != nil:
 		return nil, set(next, c.Set)
+	case c.Lose != nil:
+		return nil, lose(next, c.Lose)
 	default:
 		return refuse(next, c.Refuse)
 	}

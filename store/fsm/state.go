@@ -31,6 +31,9 @@ func DecodeState(b []byte) (*spec.Cluster, error) {
 	if c.Apps == nil || len(c.Apps) > spec.MaxApps {
 		return nil, fmt.Errorf("%d apps in a state: %w", len(c.Apps), ErrCorrupt)
 	}
+	if len(c.Lost) > spec.MaxLost {
+		return nil, fmt.Errorf("%d lost servers in a state: %w", len(c.Lost), ErrCorrupt)
+	}
 	for name, app := range c.Apps {
 		if app.Name != name {
 			return nil, fmt.Errorf("app %q is filed under %q: %w", app.Name, name, ErrCorrupt)

@@ -5,12 +5,12 @@
 // server its vote back; a term that cannot be written for a while (full disk) stalls consensus on this server instead
 // of ending the process. Snapshots are not here: raft's own file store keeps them beside the log.
 //
-// Layout of the folder: raft.db (log, term, vote), state.json (the marker), snapshots/ (raft's), configuration.bin
-// (package store's copy of the last configuration).
+// Layout of the folder: raft.db (log, term, vote), state.json (the marker), snapshots/ (raft's), configuration.bin and
+// recovery.json (package store's).
 //
 // Concurrency: a Log is used by raft's goroutines as raft sees fit; every method may be called from any of them.
 //
-// Errors: ErrInUse, ErrLogLost, ErrDamaged and ErrOtherServer, each with its remedy in the message.
+// Errors: ErrInUse, ErrLogLost, ErrDamaged and ErrOtherServer, each with the place in the message.
 //
 // Reading order: log.go (the store), verify.go (what is checked on opening), marker.go, folder.go.
 package raftlog

@@ -14,6 +14,8 @@ const (
 	snapshotsDir = "snapshots"
 	// ConfigurationFile is where package store keeps its copy of the last configuration.
 	ConfigurationFile = "configuration.bin"
+	// RecoveryFile is where package store keeps what is to be done about a lost majority at the next start.
+	RecoveryFile = "recovery.json"
 )
 
 // HasState reports whether dir belongs to a server that has taken part in a cluster, or did before its log was lost.
@@ -36,7 +38,7 @@ func HasState(dir string) (bool, error) {
 // Remove deletes everything that belongs to a log from dir, the marker last, and leaves other files alone. The log must
 // not be open.
 func Remove(dir string) error {
-	for _, name := range []string{ConfigurationFile, snapshotsDir, logFile, markerFile} {
+	for _, name := range []string{RecoveryFile, ConfigurationFile, snapshotsDir, logFile, markerFile} {
 		if err := os.RemoveAll(filepath.Join(dir, name)); err != nil {
 			return fmt.Errorf("remove raft state: %w", err)
 		}

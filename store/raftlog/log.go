@@ -19,9 +19,9 @@ var (
 	// ErrInUse reports that another process has the data folder open.
 	ErrInUse = errors.New("the data folder is in use by another process: stop that one first")
 	// ErrLogLost reports a server that had a log and has none now. Its vote must not be given twice.
-	ErrLogLost = errors.New("the raft log of this server is lost: remove the data folder and let the server join as a new one")
+	ErrLogLost = errors.New("the raft log of this server is lost")
 	// ErrDamaged reports a log that cannot be read in full.
-	ErrDamaged = errors.New("the raft log is damaged: remove the data folder and let the server join as a new one")
+	ErrDamaged = errors.New("the raft log is damaged")
 	// ErrOtherServer reports a data folder that belongs to another server.
 	ErrOtherServer = errors.New("the data folder belongs to another server: every server needs a folder of its own")
 )
@@ -82,7 +82,7 @@ func Open(o Options) (*Log, error) {
 	}
 	found, err := verify(o.Dir, o.Check)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%s: %w", filepath.Join(o.Dir, logFile), err)
 	}
 	if marked && !found {
 		return nil, fmt.Errorf("open %s: %w", filepath.Join(o.Dir, logFile), ErrLogLost)
@@ -160,6 +160,46 @@ func (l *Log) storeTerm(key []byte, v uint64) error {
 	}
 	return l.mark()
 }
+
+// Extend stores a term and then the entries, before raft works on the log. It does not wait for the disk as SetUint64 does, and one that
+// fails can be repeated: entries without their term, or some of them alone, are never stored.
+func (l *Log) Extend(term uint64, entries []*raft.Log) error {
+	if err := l.storeTerm([]byte(termKey), term); err != nil {
+		return fmt.Errorf("write term %d to %s: %w", term, filepath.Join(l.dir, logFile), err)
+	}
+	if err := l.StoreLogs(entries); err != nil {
+		return fmt.Errorf("write %d entries to %s: %w", len(entries), filepath.Join(l.dir, logFile), err)
+	}
+	return nil
+}
+
+// Term returns the term that is stored, 0 when there is none.
+func (l *Log) Term() (uint64, error) {
+	term, err := l.GetUint64([]byte(termKey))
+	if errors.Is(err, raftboltdb.ErrKeyNotFound) {
+		return 0, nil
+	}
+	return term, err
+}
+
+// Bounds returns the indexes of the first and the last entry, 0 and 0 when there is none, and the term of the last.
+func (l *Log) Bounds() (first, last, term uint64, err error) {
+	if first, err = l.FirstIndex(); err != nil {
+		return 0, 0, 0, fmt.Errorf("read the bounds of the log: %w", err)
+	}
+	if last, err = l.LastIndex(); err != nil || last == 0 {
+		return first, last, 0, err
+	}
+	var entry raft.Log
+	if err := l.GetLog(last, &entry); err != nil {
+		return 0, 0, 0, fmt.Errorf("read entry %d: %w", last, err)
+	}
+	return first, last, entry.Term, nil
+}
+
+// IsMonotonic has raft leave no gap behind when it installs a leader's snapshot: the entries from before are removed. With a gap the log would be
+// found damaged when it is opened again.
+func (l *Log) IsMonotonic() bool { return true }
 
 // Set stores a value for raft, a vote among them. It fails once the log is closing.
 func (l *Log) Set(key, v []byte) error {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -140,8 +141,8 @@ func TestDamage(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			dir := fill(t, 300)
 			tt.damage(t, dir)
-			if l, err := Open(options(dir)); !errors.Is(err, tt.want) {
-				t.Errorf("open = %v, want %v", err, tt.want)
+			if l, err := Open(options(dir)); !errors.Is(err, tt.want) || !strings.Contains(err.Error(), dir) {
+				t.Errorf("open = %v, want %v, with the path", err, tt.want)
 				if l != nil {
 					shut(t, l)
 				}
@@ -267,5 +268,34 @@ func TestReadOnlyDiskFailsAtOnce(t *testing.T) {
 	must(t, os.WriteFile(dir, nil, 0o600))
 	if _, err := Open(options(dir)); err == nil {
 		t.Error("opened a log in a file")
+	}
+}
+
+func TestExtend(t *testing.T) {
+	dir := fill(t, 10)
+	for round := range uint64(2) {
+		l := open(t, options(dir))
+		first, last, _, err := l.Bounds()
+		if err != nil || first != 1 || last != 10+2*round {
+			t.Fatalf("bounds %d and %d, %v", first, last, err)
+		}
+		term := 100 * (round + 1)
+		entries := []*raft.Log{{Index: last + 1, Term: term, Type: raft.LogConfiguration}, {Index: last + 2, Term: term, Type: raft.LogCommand, Data: []byte("good x")}}
+		if err := l.Extend(term, entries); err != nil {
+			t.Fatal(err)
+		}
+		_, last, lastTerm, err := l.Bounds()
+		if now, termErr := l.Term(); err != nil || termErr != nil || last != 12+2*round || lastTerm != term || now != term {
+			t.Errorf("ends at %d of term %d, in term %d, %v, %v", last, lastTerm, now, err, termErr)
+		}
+		shut(t, l)
+		if err := l.Extend(term, entries); err == nil {
+			t.Error("a closed log took entries")
+		}
+	}
+	l := open(t, options(filepath.Join(t.TempDir(), "new")))
+	first, last, _, err := l.Bounds()
+	if term, termErr := l.Term(); first != 0 || last != 0 || term != 0 || err != nil || termErr != nil {
+		t.Errorf("an empty log: %d to %d, term %d, %v, %v", first, last, term, err, termErr)
 	}
 }

@@ -29,7 +29,7 @@ func verify(dir string, check func([]byte) error) (found bool, err error) {
 	var db *raftboltdb.BoltStore
 	defer func() {
 		if r := recover(); r != nil {
-			found, err = false, fmt.Errorf("read raft log in %s: %v: %w", dir, r, ErrDamaged)
+			found, err = false, fmt.Errorf("read raft log: %v: %w", r, ErrDamaged)
 		}
 		if db != nil {
 			err = errors.Join(err, db.Close())

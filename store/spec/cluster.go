@@ -4,10 +4,14 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"slices"
 )
 
 // MaxApps is the largest number of apps in a cluster.
 const MaxApps = 1024
+
+// MaxLost is how many of the servers that were given up are remembered.
+const MaxLost = 256
 
 // Cluster is everything the cluster agrees on, at one Raft index. It is immutable once published: readers share it.
 type Cluster struct {
@@ -21,7 +25,13 @@ type Cluster struct {
 	History map[string][]Past `json:"history,omitempty"`
 	// Settings holds the settings that are not at their default, at most MaxSettings.
 	Settings map[string]string `json:"settings,omitempty"`
+	// Lost holds the Raft identities of servers that were given up for good, in the order in which they were, the last MaxLost: they are no
+	// part of the cluster any more, whatever they say.
+	Lost []string `json:"lost,omitempty"`
 }
+
+// GaveUp reports whether the server with that identity was given up for good.
+func (c *Cluster) GaveUp(id string) bool { return slices.Contains(c.Lost, id) }
 
 // Hash returns the SHA-256 of the canonical JSON of the content (all but Index) in hexadecimal. Two nodes with
 // the same Index must have the same Hash; that Index is left out makes the value stay put while nothing changes.
@@ -32,7 +42,8 @@ func (c *Cluster) Hash() string {
 		History map[string][]Past `json:"history,omitempty"`
 
 		Settings map[string]string `json:"settings,omitempty"`
-	}{c.ID, c.Apps, c.History, c.Settings}
+		Lost     []string          `json:"lost,omitempty"`
+	}{c.ID, c.Apps, c.History, c.Settings, c.Lost}
 	if content.Apps == nil {
 		content.Apps = map[string]App{}
 	}
