@@ -94,14 +94,14 @@ func (n *Node) noQuorum() error {
 		if _, ok := byID[s.ID]; ok {
 			reached++
 		} else {
-			lost = append(lost, s.ID[:max(strings.LastIndexByte(s.ID, '-'), 0)])
+			lost = append(lost, serverName(s.ID))
 		}
 	}
 	what := "no leader is elected"
 	if len(lost) > 0 {
 		what = fmt.Sprintf("only %d of %d voters can be reached (missing: %s)", reached, voters, strings.Join(lost, ", "))
 	}
-	return api.Errorf(api.CodeNoQuorum, "bring the missing servers back; traffic goes on meanwhile", "the configuration cannot be changed: %s", what)
+	return api.Errorf(api.CodeNoQuorum, "bring the missing servers back, or, if they are gone for good, see: meshnode help recover; traffic goes on meanwhile", "the configuration cannot be changed: %s", what)
 }
 
 // asAPI gives an error of the store the code that the API answers with.

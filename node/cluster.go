@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"sync"
+	"syscall"
 	"time"
 
 	"meshnode/balancer"
@@ -31,12 +32,26 @@ func (n *Node) openStore(context.Context) error {
 		Dial:   func(ctx context.Context, addr string) (net.Conn, error) { return n.mux.Dial(ctx, mux.Raft, addr) },
 		AddrOf: n.addrOfID, Found: found, LeaderTasks: []store.LeaderTask{n.keepVoters, n.keepRollouts}, Logger: n.log, Metrics: n.tele.Metrics})
 	if err != nil {
-		return err
+		return n.openError(err)
 	}
 	n.store = st
 	raft.open()
 	n.closeLater("configuration", st.Close)
 	return nil
+}
+
+// openError says what to do about a configuration that cannot be opened.
+func (n *Node) openError(err error) error {
+	dir := n.dir.join("raft")
+	switch {
+	case store.Unusable(err):
+		kept := dir + ".damaged"
+		return fmt.Errorf("%w; this server must not go on with it: mv %s %s && rm %s, then start it with -join <another server>, and it joins as a new one; "+
+			"where there is no other, start it without -join and give it what is left: meshnode snapshot restore %s/configuration.bin", err, dir, kept, n.dir.join(identityFile), kept)
+	case errors.Is(err, syscall.ENOSPC):
+		return fmt.Errorf("%w; free some space on the disk of %s, then start it again", err, dir)
+	}
+	return err
 }
 
 // guarded passes on only the streams of peers that may use it.
@@ -71,8 +86,11 @@ func (g *guarded) Accept() (net.Conn, error) {
 }
 
 // mayRaft reports whether a peer may speak Raft to this server: the servers of the configuration, members of the cluster (the
-// configuration here may be old), and anyone who holds the key while this server has no configuration yet.
+// configuration here may be old), and anyone who holds the key while this server has no configuration yet; but none that was given up.
 func (n *Node) mayRaft(who mux.Identity) bool {
+	if n.gaveUp(who.ID) {
+		return false
+	}
 	if len(n.store.Servers()) == 0 || n.store.IsServer(who.ID) {
 		return true
 	}
@@ -132,9 +150,9 @@ func poke(c chan<- struct{}) {
 
 func (n *Node) quorumMembers(s *store.Store) []quorum.Member {
 	var out []quorum.Member
-	cluster := s.State().ID
+	state := s.State()
 	for _, m := range n.members() {
-		if m.Cluster != "" && m.Cluster != cluster {
+		if m.Cluster != "" && m.Cluster != state.ID || state.GaveUp(m.ID) {
 			continue
 		}
 		out = append(out, quorum.Member{ID: m.ID, Name: m.Name, Addr: m.Addr, Since: m.Since,

@@ -24,6 +24,9 @@ type identity struct {
 	Created time.Time `json:"created"`
 }
 
+// identityFile is where it is kept in the data folder.
+const identityFile = "identity.json"
+
 // folder is the data folder, locked for this process.
 type folder struct {
 	path string
@@ -83,7 +86,7 @@ func (f *folder) close() { f.lock.Close() }
 
 // identity reads who this server is, or makes it up at the first start.
 func (f *folder) identity(node string) (identity, error) {
-	path := f.join("identity.json")
+	path := f.join(identityFile)
 	raw, err := os.ReadFile(path)
 	if errors.Is(err, os.ErrNotExist) {
 		return f.newIdentity(node)
@@ -107,7 +110,7 @@ func (f *folder) newIdentity(node string) (identity, error) {
 	id := identity{ID: node + "-" + hex.EncodeToString(b[:]), Node: node, Created: time.Now().UTC()}
 	raw, err := json.MarshalIndent(id, "", "  ")
 	if err == nil {
-		err = renameio.WriteFile(f.join("identity.json"), append(raw, '\n'), 0o600)
+		err = renameio.WriteFile(f.join(identityFile), append(raw, '\n'), 0o600)
 	}
 	if err != nil {
 		return identity{}, fmt.Errorf("write the identity of this server: %w", err)

@@ -34,7 +34,7 @@ func (n *Node) hello() api.Hello {
 		h.Members = alive
 	}
 	// Its own cluster and nobody else's: founded, and never joined by another.
-	h.Fresh = h.Cluster != "" && len(n.store.Servers()) <= 1 && h.Members <= 1
+	h.Fresh = h.Cluster != "" && len(n.store.Servers()) <= 1 && h.Members <= 1 && len(st.Lost) == 0
 	return h
 }
 
@@ -84,6 +84,9 @@ func (n *Node) join(ctx context.Context) {
 			case ctx.Err() != nil:
 				return
 			case err == nil:
+			case api.CodeOf(err) == api.CodeGivenUp:
+				n.beGivenUp()
+				return
 			case fresh && final(err):
 				n.end(fmt.Errorf("cannot join %s: %w", addr, explain(err)))
 				return
@@ -177,6 +180,8 @@ func (n *Node) joinBy(ctx context.Context, addr string) error {
 	}
 	mine := n.hello()
 	switch {
+	case n.gaveUp(h.ID):
+		return fmt.Errorf("%s (%s) was given up by meshnode recover, and is about to end", h.Node, h.ID)
 	case h.Protocol != protocol:
 		return api.Errorf(api.CodeInvalid, "use the same release on all servers", "%s speaks version %d of the peer protocol, this server %d", h.Node, h.Protocol, protocol)
 	case h.Cluster == "":

@@ -20,7 +20,7 @@ import (
 func (n *Node) local() api.LocalStatus {
 	st := n.sup.Status()
 	out := api.LocalStatus{Member: n.localMember(), Progress: make(map[string]api.NodeProgress), Exits: n.view.exits.list(n.s.Node),
-		Listeners: n.localListeners(), Clients: make(map[string]api.ClientCounts)}
+		Listeners: n.localListeners(), Clients: make(map[string]api.ClientCounts), Server: n.serverState()}
 	byApp := make(map[string][]supervisor.Status)
 	for _, s := range st {
 		byApp[s.App] = append(byApp[s.App], s)

@@ -235,6 +235,9 @@ func (n *Node) openSelf(ctx context.Context, after *yieldError) error {
 	if err != nil {
 		return err
 	}
+	if _, err := os.Stat(n.dir.join(givenUpFile)); err == nil {
+		return n.dir.givenUp()
+	}
 	old, err := store.HasState(n.dir.join("raft"))
 	if err != nil {
 		return err

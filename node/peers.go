@@ -21,6 +21,9 @@ func (b peerBackend) Hello(ctx context.Context, from api.Hello) (api.Hello, erro
 	if from.ID == mine.ID {
 		return mine, nil
 	}
+	if b.n.gaveUp(from.ID) {
+		return mine, api.Errorf(api.CodeGivenUp, "stop it, empty its data folder and start it again", "this server (%s) was given up by `meshnode recover`", from.ID)
+	}
 	if from.Node == mine.Node {
 		return mine, taken(from.Node, mine.Addr)
 	}

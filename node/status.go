@@ -138,7 +138,11 @@ func (n *Node) clusterWarnings(s api.Status) []api.Warning {
 		out = append(out, api.Warning{What: e.Message, Remedy: e.Remedy})
 	}
 	for _, m := range s.Members {
-		if m.Status == string(mesh.Failed) {
+		switch {
+		case m.Status != string(mesh.Failed):
+		case n.gaveUp(n.members()[m.Node].ID):
+			out = append(out, api.Warning{What: fmt.Sprintf("%s (%s) was given up", m.Node, m.Addr), Remedy: "empty its data folder before it is started again"})
+		default:
 			out = append(out, api.Warning{What: fmt.Sprintf("%s (%s) has failed", m.Node, m.Addr), Remedy: "start it again; its place and its configuration are kept"})
 		}
 	}

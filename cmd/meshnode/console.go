@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
@@ -102,7 +103,7 @@ func (c *console) printError(err error) {
 
 func exitCode(err error) int {
 	switch api.CodeOf(err) {
-	case api.CodeConflict, api.CodeInvalid, api.CodeNoQuorum:
+	case api.CodeConflict, api.CodeInvalid, api.CodeNoQuorum, api.CodeGivenUp:
 		return exitRefused
 	}
 	return exitFailed
@@ -110,6 +111,20 @@ func exitCode(err error) int {
 
 // say prints a line of progress or trouble to standard error.
 func (c *console) say(format string, args ...any) { fmt.Fprintf(c.errs, format+"\n", args...) }
+
+// confirm asks a question, and reports whether the answer is yes. Nobody there to answer means no.
+func (c *console) confirm(question string) bool {
+	fmt.Fprintf(c.errs, "%s [y/N] ", question)
+	answer, _ := bufio.NewReader(c.in).ReadString('\n') // what there is of it counts
+	if !strings.HasSuffix(answer, "\n") {
+		c.say("")
+	}
+	switch strings.ToLower(strings.TrimSpace(answer)) {
+	case "y", "yes":
+		return true
+	}
+	return false
+}
 
 // print prints a line of the result to standard output.
 func (c *console) print(format string, args ...any) error {

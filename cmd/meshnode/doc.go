@@ -15,6 +15,6 @@
 // Files in reading order: main.go, console.go (what a verb may touch, errors and exit codes), verbs.go (the table and
 // the dispatch), help.go, node.go (the foreground node), run_node.go (the only file that knows package node), connect.go
 // (finding the node), names.go (which apps are meant), change.go and wait.go (changing verbs), appflags.go, careflags.go and
-// program.go (from words to an app), files.go, apply.go and plan.go (from files to apps), table.go, box.go and human.go (how it
+// program.go (from words to an app), files.go, apply.go, plan.go and restoring.go (from files to apps), table.go, box.go and human.go (how it
 // looks), unit.go (the service), pm2words.go (words that only say where to look), and one file per verb.
 package main

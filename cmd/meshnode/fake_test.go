@@ -50,16 +50,42 @@ type fakeNode struct {
 	workers  []api.WorkerStatus
 	apps     map[string]api.Description
 	progress []api.Progress // one per look, the last one again and again
-	looks    int
 	lines    []api.LogLine
 	releases []api.Release
 	waiting  []api.Admission
-	waited   []uint64 // releases whose progress was asked for
-	fail     error    // answer of every change
-	asked    []string
-	started  []api.StartRequest
-	left     func() // called when the node is told to leave
-	looked   func() // called at every look at the progress
+	fail     error // answer of every change
+	seen
+	rescue
+	left   func() // called when the node is told to leave
+	looked func() // called at every look at the progress
+}
+
+// seen is what a fakeNode was asked.
+type seen struct {
+	looks   int
+	waited  []uint64 // releases whose progress was asked for
+	asked   []string
+	started []api.StartRequest
+}
+
+// rescue is what a fakeNode answers on the day on which servers are lost.
+type rescue struct {
+	snapshot  api.Snapshot
+	recovery  api.Recovery
+	recovered []api.Recovery // one per look, the last one again and again
+}
+
+func (f *fakeNode) Snapshot(context.Context) (api.Snapshot, error) { return f.snapshot, nil }
+
+func (f *fakeNode) Recover(_ context.Context, r api.RecoverRequest) (api.Recovery, error) {
+	f.note("recover", strings.Join(r.Lost, ","), fmt.Sprint(r.DryRun))
+	return f.recovery, f.fail
+}
+
+func (f *fakeNode) Recovered(context.Context) (api.Recovery, error) {
+	r := f.recovered[0]
+	f.recovered = f.recovered[min(1, len(f.recovered)-1):]
+	return r, nil
 }
 
 func (f *fakeNode) note(what ...string) {
@@ -237,7 +263,7 @@ func online(t *testing.T, f *fakeNode) *terminal {
 	if err != nil {
 		t.Fatal(err)
 	}
-	term.server = api.NewServer(api.Options{Cluster: f, Apps: f, Releases: f, Logs: f, Explains: f, Admissions: f, Local: true})
+	term.server = api.NewServer(api.Options{Cluster: f, Apps: f, Releases: f, Rescue: f, Logs: f, Explains: f, Admissions: f, Local: true})
 	term.served = make(chan error, 1)
 	go func() { term.served <- term.server.Serve(l) }()
 	t.Cleanup(func() {

@@ -43,6 +43,7 @@ const (
 	actionCreate = "create"
 	actionChange = "change"
 	actionNone   = "none"
+	actionDelete = "delete" // by snapshot restore alone
 )
 
 // planned is what apply would do with one app: the shape scripts read.
@@ -69,20 +70,7 @@ func (t *target) plan(ctx context.Context, c *console, client *api.Client, apps 
 	changes := false
 	for _, app := range apps {
 		old, known := have[app.Name]
-		app = settle(app, old, known, false)
-		p := planned{App: app.Name, Action: actionCreate}
-		if known {
-			p.Action, p.Changes = actionChange, differences(old, app)
-			p.Renewed = !old.Stopped && !old.SameProcess(app)
-		} else { // its defaults say nothing
-			p.Changes = differences(spec.App{}.WithDefaults(), app)
-			for i := range p.Changes {
-				p.Changes[i].From = ""
-			}
-		}
-		if known && len(p.Changes) == 0 {
-			p.Action = actionNone
-		}
+		p := compare(old, settle(app, old, known, false), known)
 		changes = changes || p.Action != actionNone
 		plan = append(plan, p)
 	}
@@ -97,12 +85,35 @@ func (t *target) plan(ctx context.Context, c *console, client *api.Client, apps 
 	return err
 }
 
+// compare is what becomes of an app that is to be as given.
+func compare(old, app spec.App, known bool) planned {
+	p := planned{App: app.Name, Action: actionCreate}
+	if !known { // its defaults say nothing
+		p.Changes = differences(spec.App{}.WithDefaults(), app)
+		for i := range p.Changes {
+			p.Changes[i].From = ""
+		}
+		return p
+	}
+	p.Changes = differences(old, app)
+	if old.Stopped != app.Stopped {
+		p.Changes = append(p.Changes, difference{Key: "stopped", From: fmt.Sprint(old.Stopped), To: fmt.Sprint(app.Stopped)})
+	}
+	p.Action, p.Renewed = actionChange, !old.Stopped && !app.Stopped && !old.SameProcess(app)
+	if len(p.Changes) == 0 {
+		p.Action = actionNone
+	}
+	return p
+}
+
 func planText(plan []planned) string {
 	var b strings.Builder
 	for _, p := range plan {
 		switch {
 		case p.Action == actionCreate:
 			b.WriteString(p.App + ": is new\n")
+		case p.Action == actionDelete:
+			b.WriteString(p.App + ": is deleted\n")
 		case p.Action == actionNone:
 			b.WriteString(p.App + ": unchanged\n")
 		case p.Renewed:

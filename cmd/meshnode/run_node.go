@@ -49,5 +49,8 @@ func appToPut(ctx context.Context, o nodeOptions, client *keeper.Client) (*spec.
 	return o.app(ctx)
 }
 
+// readSnapshot returns the configuration that is in the bytes of a snapshot.
+func readSnapshot(b []byte) (*spec.Cluster, error) { return node.ReadSnapshot(b) }
+
 // newKey returns a new cluster key in its text form.
 func newKey() (string, error) { return node.NewKey() }

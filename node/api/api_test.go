@@ -57,6 +57,11 @@ func TestOperatorRoutes(t *testing.T) {
 		{map[string]string{"forward": "plain"}, changed, func() (any, error) { return client.Set(ctx, map[string]string{"forward": "plain"}) }},
 		{"admissions", []Admission{}, func() (any, error) { return client.Admissions(ctx) }},
 		{"admit ABCD-EFGH-JKLM", Admission{Node: "d"}, func() (any, error) { return client.Admit(ctx, "ABCD-EFGH-JKLM") }},
+		{"snapshot", Snapshot{Index: 7, State: []byte{0, 255}}, func() (any, error) { return client.Snapshot(ctx) }},
+		{RecoverRequest{Lost: []string{"b"}, DryRun: true}, Recovery{Node: "a", Voters: 3}.filled(), func() (any, error) {
+			return client.Recover(ctx, RecoverRequest{Lost: []string{"b"}, DryRun: true})
+		}},
+		{"recovered", Recovery{Node: "a", Running: true}.filled(), func() (any, error) { return client.Recovered(ctx) }},
 		{"leave", nil, func() (any, error) { return nil, client.Leave(ctx) }},
 	} {
 		got, err := c.call()
@@ -135,6 +140,7 @@ func TestErrorsTravel(t *testing.T) {
 		{Errorf(CodeNoQuorum, "bring back a voter", "no quorum"), nil, 503},
 		{Errorf(CodeNotLeader, "", "ask a"), nil, 421},
 		{Errorf(CodeInvalid, "", "bad"), nil, 400},
+		{Errorf(CodeGivenUp, "", "gone"), nil, 409},
 		{Errorf(CodeUnavailable, "", "starting"), nil, 503},
 		{Errorf(CodeFailed, "", "broke"), nil, 500},
 		{fmt.Errorf("propose: %w", Errorf(CodeConflict, "", "changed")), Errorf(CodeConflict, "", "changed"), 409},

@@ -94,4 +94,5 @@ type LocalStatus struct {
 	Listeners []Listener              `json:"listeners"`
 	Clients   map[string]ClientCounts `json:"clients"` // by app
 	Warnings  []Warning               `json:"warnings"`
+	Server    *ServerState            `json:"server,omitempty"` // nil = an older release, which does not tell
 }

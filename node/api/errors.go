@@ -16,6 +16,7 @@ const (
 	CodeInvalid     = "invalid"     // the request itself is wrong
 	CodeUnavailable = "unavailable" // not now: starting, leaving, overloaded, or too slow
 	CodeFailed      = "failed"      // it was tried and went wrong
+	CodeGivenUp     = "given_up"    // the server that asks was given up for good, and is no part of the cluster any more
 )
 
 // Error is a failure the operator can act on, the same on both ends of the wire.
@@ -64,7 +65,7 @@ func httpStatus(code string) int {
 	switch code {
 	case CodeNotFound:
 		return http.StatusNotFound
-	case CodeConflict:
+	case CodeConflict, CodeGivenUp:
 		return http.StatusConflict
 	case CodeInvalid:
 		return http.StatusBadRequest

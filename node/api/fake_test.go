@@ -89,6 +89,18 @@ func (f *fake) Rollback(ctx context.Context, app string, release uint64) (Change
 	return f.change(ctx, Change{App: app, Release: release})
 }
 
+func (f *fake) Snapshot(ctx context.Context) (Snapshot, error) {
+	return Snapshot{Index: 7, State: []byte{0, 255}}, f.note(ctx, "snapshot")
+}
+
+func (f *fake) Recover(ctx context.Context, r RecoverRequest) (Recovery, error) {
+	return Recovery{Node: "a", Voters: 3}, f.note(ctx, r)
+}
+
+func (f *fake) Recovered(ctx context.Context) (Recovery, error) {
+	return Recovery{Node: "a", Running: true}, f.note(ctx, "recovered")
+}
+
 func (f *fake) Logs(ctx context.Context, q LogQuery, emit func(LogLine) error) error {
 	f.asked <- q
 	for _, line := range f.lines {
@@ -151,7 +163,7 @@ func serve(t *testing.T, f *fake, local bool) (*Server, *Client, string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := NewServer(Options{Cluster: f, Apps: f, Releases: f, Logs: f, Peer: f, Explains: f, Admissions: f, Local: local})
+	s := NewServer(Options{Cluster: f, Apps: f, Releases: f, Rescue: f, Logs: f, Peer: f, Explains: f, Admissions: f, Local: local})
 	served := make(chan error, 1)
 	go func() { served <- s.Serve(l) }()
 	client := NewClient(func(ctx context.Context) (net.Conn, error) {

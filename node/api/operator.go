@@ -68,6 +68,7 @@ func (s *Server) operatorRoutes(mux *http.ServeMux, o Options) {
 	s.handle(mux, "GET /v1/upgrade", func(ctx context.Context, _ call) (any, error) { return o.Upgrades.Outcome(ctx) })
 	s.changeRoutes(mux, o.Apps)
 	s.releaseRoutes(mux, o.Releases)
+	s.rescueRoutes(mux, o.Rescue)
 	s.stream(mux, "GET /v1/logs", o.Logs.Logs)
 	s.handle(mux, "POST /v1/orders/{order}", func(ctx context.Context, c call) (any, error) {
 		order, err := orderOf(c)

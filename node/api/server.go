@@ -28,7 +28,7 @@ const (
 	sameVersion = "use the same version of meshnode on both ends"
 )
 
-// Options are what a Server needs. A server for the operator needs Cluster, Apps, Releases and Logs; one for peers needs Peer.
+// Options are what a Server needs. A server for the operator needs Cluster, Apps, Releases, Rescue and Logs; one for peers needs Peer.
 type Options struct {
 	Cluster  Cluster
 	Apps     Apps
@@ -36,6 +36,7 @@ type Options struct {
 	Logs     Logs
 	Upgrades Upgrades
 	Explains Explains // asked by both, the operator and peers
+	Rescue   Rescue
 	Peer     Peer
 	// Admissions is asked by both.
 	Admissions Admissions
