@@ -21,10 +21,12 @@ const (
 	kindPut     byte = 2
 	kindDelete  byte = 3
 	kindLearn   byte = 4
-	kindAdvance byte = 5 // from version 2 on
-	kindRefuse  byte = 6 // from version 2 on
-	kindSet     byte = 7 // from version 3 on
-	kindLose    byte = 8 // from version 4 on
+	kindAdvance byte = 5  // from version 2 on
+	kindRefuse  byte = 6  // from version 2 on
+	kindSet     byte = 7  // from version 3 on
+	kindLose    byte = 8  // from version 4 on
+	kindTrust   byte = 9  // from version 4 on
+	kindToken   byte = 10 // from version 4 on
 	kindState   byte = 16
 )
 
@@ -50,7 +52,7 @@ func versionOf(content any) byte {
 		if len(spec.Streams(c.Listen)) < len(c.Listen) {
 			return thirdVersion
 		}
-	case *Lose:
+	case *Lose, *Trust, *Token:
 		return version
 	case *spec.Cluster:
 		return versionOfState(c)
@@ -68,7 +70,7 @@ func versionOfApp(app spec.App) byte {
 func versionOfState(c *spec.Cluster) byte {
 	v := plainVersion
 	switch {
-	case len(c.Lost) > 0:
+	case len(c.Lost)+len(c.Trusted)+len(c.Tokens) > 0:
 		v = version
 	case len(c.Settings) > 0:
 		v = thirdVersion
@@ -121,6 +123,10 @@ func Decode(b []byte) (Command, error) {
 		c.Set, err = decodeBody[Set](body)
 	case kindLose:
 		c.Lose, err = decodeBody[Lose](body)
+	case kindTrust:
+		c.Trust, err = decodeBody[Trust](body)
+	case kindToken:
+		c.Token, err = decodeBody[Token](body)
 	default:
 		return Command{}, fmt.Errorf("command of kind %d: %w", kind, ErrUnsupported)
 	}

@@ -133,6 +133,26 @@ func TestSettingsNeedTheThirdFrame(t *testing.T) {
 	}
 }
 
+// TestAdmissionsNeedTheNewestFrame is the same for what is kept about who may join.
+func TestAdmissionsNeedTheNewestFrame(t *testing.T) {
+	trusted := map[string]spec.Trusted{"a-1": {Since: 1, By: spec.TrustedByCode}}
+	for want, c := range map[string]Command{
+		`{"add":{"a-1":{"since":1,"by":"code"}}}`:                      {Trust: &Trust{Add: trusted}},
+		`{"hash":"h","make":{"made":1,"expires":2,"uses":3},"time":1}`: {Token: &Token{Hash: "h", Make: &spec.Token{Made: 1, Expires: 2, Uses: 3}, Time: 1}},
+		`{"hash":"h","use":true,"for":"a-1","time":1}`:                 {Token: &Token{Hash: "h", Use: true, For: "a-1", Time: 1}},
+	} {
+		b, err := Encode(c)
+		if err != nil || string(b[10:]) != want || b[1] != version {
+			t.Errorf("%q, %v", b, err)
+		}
+	}
+	for _, c := range []*spec.Cluster{{Apps: map[string]spec.App{}, Trusted: trusted}, {Apps: map[string]spec.App{}, Tokens: map[string]spec.Token{"h": {}}}} {
+		if b, err := EncodeState(c); err != nil || b[1] != version {
+			t.Errorf("%q, %v", b, err)
+		}
+	}
+}
+
 // TestLearnedFrames is the same for what workers ask for.
 func TestLearnedFrames(t *testing.T) {
 	for addr, want := range map[string]byte{":53": plainVersion, ":53/udp": thirdVersion} {
@@ -151,7 +171,7 @@ func TestDecodeRefuses(t *testing.T) {
 		"nothing":         {nil, ErrCorrupt},
 		"newer version":   {frame(kindPut, version+1, `{}`), ErrUnsupported},
 		"no version":      {frame(kindPut, 0, `{}`), ErrUnsupported},
-		"newer kind":      {frame(9, 1, `{}`), ErrUnsupported},
+		"newer kind":      {frame(15, 1, `{}`), ErrUnsupported},
 		"a state":         {frame(kindState, 1, `{"id":"","index":0,"apps":{}}`), ErrUnsupported},
 		"unknown field":   {frame(kindDelete, 1, `{"name":"web","prev_modified":5,"x":1}`), ErrCorrupt},
 		"two values":      {frame(kindDelete, 1, `{"name":"web","prev_modified":5} {}`), ErrCorrupt},

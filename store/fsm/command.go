@@ -29,6 +29,10 @@ type Command struct {
 	Set *Set
 	// Lose gives servers up for good.
 	Lose *Lose
+	// Trust remembers how servers were let in.
+	Trust *Trust
+	// Token changes a join token.
+	Token *Token
 }
 
 // Found gives the cluster its identity. Repeating it is harmless; another identity is an ErrConflict.
@@ -94,6 +98,10 @@ func (c Command) Prepare() (Command, error) {
 		c.Set, err = c.Set.normal()
 	case c.Lose != nil:
 		err = c.Lose.validate()
+	case c.Trust != nil:
+		err = c.Trust.validate()
+	case c.Token != nil:
+		err = c.Token.validate()
 	}
 	if err != nil {
 		return Command{}, fmt.Errorf("%w: %w", ErrInvalid, err)
@@ -131,6 +139,12 @@ func (c Command) content() (byte, any, error) {
 	}
 	if c.Lose != nil {
 		kind, field, set = kindLose, c.Lose, set+1
+	}
+	if c.Trust != nil {
+		kind, field, set = kindTrust, c.Trust, set+1
+	}
+	if c.Token != nil {
+		kind, field, set = kindToken, c.Token, set+1
 	}
 	if set != 1 {
 		return 0, nil, fmt.Errorf("%w: %d changes in one command, want exactly one", ErrInvalid, set)

@@ -91,6 +91,10 @@ func change(next *spec.Cluster, c Command) (*spec.App, error) {
 		return nil, set(next, c.Set)
 	case c.Lose != nil:
 		return nil, lose(next, c.Lose)
+	case c.Trust != nil:
+		return nil, trust(next, c.Trust)
+	case c.Token != nil:
+		return nil, token(next, c.Token)
 	default:
 		return refuse(next, c.Refuse)
 	}

@@ -31,6 +31,9 @@ func DecodeState(b []byte) (*spec.Cluster, error) {
 	if c.Apps == nil || len(c.Apps) > spec.MaxApps {
 		return nil, fmt.Errorf("%d apps in a state: %w", len(c.Apps), ErrCorrupt)
 	}
+	if len(c.Trusted) > spec.MaxTrusted || len(c.Tokens) > spec.MaxTokens {
+		return nil, fmt.Errorf("%d servers that were let in and %d tokens in a state: %w", len(c.Trusted), len(c.Tokens), ErrCorrupt)
+	}
 	if len(c.Lost) > spec.MaxLost {
 		return nil, fmt.Errorf("%d lost servers in a state: %w", len(c.Lost), ErrCorrupt)
 	}

@@ -28,6 +28,10 @@ type Cluster struct {
 	// Lost holds the Raft identities of servers that were given up for good, in the order in which they were, the last MaxLost: they are no
 	// part of the cluster any more, whatever they say.
 	Lost []string `json:"lost,omitempty"`
+	// Trusted holds how servers that had no key were let in, by their identity, at most MaxTrusted.
+	Trusted map[string]Trusted `json:"trusted,omitempty"`
+	// Tokens holds the join tokens, by the SHA-256 of their secret in hexadecimal, at most MaxTokens.
+	Tokens map[string]Token `json:"tokens,omitempty"`
 }
 
 // GaveUp reports whether the server with that identity was given up for good.
@@ -41,9 +45,11 @@ func (c *Cluster) Hash() string {
 		Apps    map[string]App    `json:"apps"`
 		History map[string][]Past `json:"history,omitempty"`
 
-		Settings map[string]string `json:"settings,omitempty"`
-		Lost     []string          `json:"lost,omitempty"`
-	}{c.ID, c.Apps, c.History, c.Settings, c.Lost}
+		Settings map[string]string  `json:"settings,omitempty"`
+		Lost     []string           `json:"lost,omitempty"`
+		Trusted  map[string]Trusted `json:"trusted,omitempty"`
+		Tokens   map[string]Token   `json:"tokens,omitempty"`
+	}{c.ID, c.Apps, c.History, c.Settings, c.Lost, c.Trusted, c.Tokens}
 	if content.Apps == nil {
 		content.Apps = map[string]App{}
 	}
