@@ -53,11 +53,14 @@ type office struct {
 	t    *testing.T
 	door *door
 	wait sync.WaitGroup
+
+	redeemed func(secret []byte, who Waiting) error
 }
 
 func newOffice(t *testing.T) *office {
 	t.Helper()
-	o := &office{Desk: NewDesk(func() string { return testKey }), t: t, door: &door{streams: make(chan net.Conn), closed: make(chan struct{})}}
+	var o *office
+	o = &office{Desk: NewDesk(func() string { return testKey }, func(_ context.Context, secret []byte, who Waiting) error { return o.redeemed(secret, who) }), t: t, door: &door{streams: make(chan net.Conn), closed: make(chan struct{})}}
 	ctx, cancel := context.WithCancel(t.Context())
 	var serving sync.WaitGroup
 	serving.Go(func() { o.Serve(ctx, o.door) })
@@ -124,6 +127,37 @@ func TestAdmit(t *testing.T) {
 	}
 	if s := o.Stats(); s.Admitted != 1 || s.Refused != 0 {
 		t.Errorf("%+v", s)
+	}
+}
+
+func TestToken(t *testing.T) {
+	o := newOffice(t)
+	token, err := NewToken(make([]byte, clusterSize))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var answer error
+	o.redeemed = func(secret []byte, who Waiting) error {
+		if HashSecret(secret) != token.Hash() || who.Name != "web-4" || who.Addr.String() != "10.0.0.9" {
+			t.Errorf("%x of %+v", secret, who)
+		}
+		return answer
+	}
+	redeem := func() (key string, err error) {
+		err = Redeem(t.Context(), o.connect("one", "10.0.0.9"), token, Newcomer{Name: "web-4", ID: "web-4-1"}, func(k string) error { key = k; return nil })
+		return key, err
+	}
+	if key, err := redeem(); err != nil || key != testKey {
+		t.Errorf("%q, %v", key, err)
+	}
+	var refusal *Refusal
+	answer = &Refusal{Code: RefusedOther, Text: "it has expired"}
+	if key, err := redeem(); key != "" || !errors.As(err, &refusal) || !refusal.Final() || refusal.Text != "it has expired" {
+		t.Errorf("%q, %v", key, err)
+	}
+	answer = errors.New("no leader")
+	if key, err := redeem(); key != "" || !errors.As(err, &refusal) || refusal.Final() {
+		t.Errorf("%q, %v", key, err)
 	}
 }
 

@@ -22,6 +22,8 @@ const (
 	maxTurned  = 16 // newcomers that are being told that there is no place (count)
 	waitLimit  = 10 * time.Minute
 	turnLimit  = time.Second
+	// redeemLimit bounds what the cluster may take to agree that a token is used.
+	redeemLimit = 10 * time.Second
 )
 
 var (
@@ -40,7 +42,8 @@ type Waiting struct {
 
 // Desk is where newcomers ask, on a server of the cluster. Make one with NewDesk and run Serve.
 type Desk struct {
-	key func() string
+	key    func() string
+	redeem Redeemer
 
 	mu     sync.Mutex
 	places int
@@ -66,9 +69,12 @@ type order struct {
 	done chan error // buffered
 }
 
+// Redeemer takes one use off the token with that secret, for good, before it returns nil. A *Refusal is told to the newcomer as it is.
+type Redeemer func(ctx context.Context, secret []byte, who Waiting) error
+
 // NewDesk returns a desk that hands over the key that key returns.
-func NewDesk(key func() string) *Desk {
-	return &Desk{key: key, byHost: make(map[netip.Addr]int), asked: make(map[*request]struct{}), turned: make(chan struct{}, maxTurned)}
+func NewDesk(key func() string, redeem Redeemer) *Desk {
+	return &Desk{key: key, redeem: redeem, byHost: make(map[netip.Addr]int), asked: make(map[*request]struct{}), turned: make(chan struct{}, maxTurned)}
 }
 
 // Stats are a Desk's counters since it was made.
@@ -122,11 +128,44 @@ func (d *Desk) hear(ctx context.Context, c Stream) {
 	defer d.leave(host)
 	_ = c.SetDeadline(time.Now().Add(exchangeLimit))
 	kind, body, err := readMessage(c)
-	if err != nil || kind != kindAsk {
+	switch {
+	case err != nil:
+	case kind == kindAsk:
+		d.hearAsk(ctx, c, host, body)
+	case kind == kindToken:
+		d.hearToken(ctx, c, host, body)
+	}
+}
+
+// hearToken hands the key over to who has a token.
+func (d *Desk) hearToken(ctx context.Context, c Stream, host netip.Addr, body []byte) {
+	secret, who, err := decodeToken(body)
+	if err != nil {
+		d.refuse(c, RefusedOther, notUnderstood)
 		return
 	}
-	d.hearAsk(ctx, c, host, body)
+	_ = c.SetDeadline(time.Now().Add(redeemLimit + exchangeLimit))
+	limited, cancel := context.WithTimeout(ctx, redeemLimit)
+	defer cancel()
+	err = d.redeem(limited, secret, Waiting{Newcomer: who, Addr: host, Since: time.Now()})
+	var refusal *Refusal
+	switch {
+	case errors.As(err, &refusal):
+		d.refuse(c, refusal.Code, refusal.Text)
+	case err != nil:
+		d.refuse(c, RefusedBusy, "the cluster cannot take a token now")
+	default:
+		if writeMessage(c, kindKey, []byte(d.key())) != nil {
+			return
+		}
+		if _, err := expect(c, kindKept, 0); err == nil {
+			d.admitted.Add(1)
+		}
+	}
 }
+
+// notUnderstood is said to a newcomer of a release that speaks otherwise.
+const notUnderstood = "the request is not understood; use the same release of meshnode on all servers"
 
 func hostOf(c net.Conn) netip.Addr {
 	if a, ok := c.RemoteAddr().(*net.TCPAddr); ok {
@@ -177,7 +216,7 @@ func (d *Desk) refuse(c Stream, code byte, text string) {
 func (d *Desk) hearAsk(ctx context.Context, c Stream, host netip.Addr, ask []byte) {
 	r, err := d.answerAsk(c, host, ask)
 	if err != nil {
-		d.refuse(c, RefusedOther, "the request is not understood; use the same release of meshnode on all servers")
+		d.refuse(c, RefusedOther, notUnderstood)
 		return
 	}
 	d.put(r)

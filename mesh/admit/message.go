@@ -21,6 +21,7 @@ const (
 	kindKept    = 8  // newcomer: the key is stored
 	kindRefused = 9  // desk: code u8, text
 	kindWaits   = 10 // desk: the request stands, its code may be typed
+	kindToken   = 11 // newcomer: version u8, secret of a token, who
 )
 
 // version of this protocol.
@@ -132,6 +133,22 @@ func decodeAsk(b []byte) (commitment []byte, who Newcomer, err error) {
 	commitment = b[1 : 1+hashSize]
 	who, err = decodeNewcomer(b[1+hashSize:])
 	return commitment, who, err
+}
+
+// appendToken appends the body of a token's message.
+func appendToken(b, secret []byte, who Newcomer) []byte {
+	b = append(b, version)
+	b = append(b, secret...)
+	return appendNewcomer(b, who)
+}
+
+func decodeToken(b []byte) (secret []byte, who Newcomer, err error) {
+	if len(b) < 1+secretSize || b[0] != version {
+		return nil, Newcomer{}, errMalformed
+	}
+	secret = b[1 : 1+secretSize]
+	who, err = decodeNewcomer(b[1+secretSize:])
+	return secret, who, err
 }
 
 func appendNewcomer(b []byte, who Newcomer) []byte {

@@ -43,6 +43,9 @@ func FuzzMessages(f *testing.F) {
 	_ = writeMessage(&b, kindAsk, appendAsk(nil, make([]byte, hashSize), Newcomer{Name: "web-4", ID: "web-4-1", Release: "v1"}))
 	f.Add(b.Bytes())
 	b.Reset()
+	_ = writeMessage(&b, kindToken, appendToken(nil, make([]byte, secretSize), Newcomer{Name: "web-4", ID: "web-4-1", Release: "v1"}))
+	f.Add(b.Bytes())
+	b.Reset()
 	_ = writeMessage(&b, kindRefused, (&Refusal{Code: RefusedBusy, Text: "later"}).encode())
 	f.Add(b.Bytes())
 	f.Fuzz(func(t *testing.T, in []byte) {
@@ -56,6 +59,10 @@ func FuzzMessages(f *testing.F) {
 		switch kind {
 		case kindAsk:
 			if commitment, who, err := decodeAsk(body); err == nil && !bytes.Equal(appendAsk(nil, commitment, who), body) {
+				t.Errorf("%x is read as %+v", body, who)
+			}
+		case kindToken:
+			if secret, who, err := decodeToken(body); err == nil && !bytes.Equal(appendToken(nil, secret, who), body) {
 				t.Errorf("%x is read as %+v", body, who)
 			}
 		case kindRefused:

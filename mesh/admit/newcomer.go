@@ -58,6 +58,25 @@ func Ask(ctx context.Context, c Stream, who Newcomer, show func(Code), take func
 	return receive(c, take)
 }
 
+// Redeem gives a token's secret to a server that has been verified to be of the token's cluster, and takes the key. It blocks until the key is there or
+// refused, and closes the stream; take and the errors are those of Ask.
+func Redeem(ctx context.Context, c Stream, t Token, who Newcomer, take func(key string) error) error {
+	defer c.Close()
+	stop := context.AfterFunc(ctx, func() { _ = c.SetDeadline(time.Unix(1, 0)) })
+	defer stop()
+	if err := who.validate(); err != nil {
+		return err
+	}
+	_ = c.SetDeadline(time.Now().Add(redeemLimit + exchangeLimit))
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	if err := writeMessage(c, kindToken, appendToken(nil, t.secret[:], who)); err != nil {
+		return err
+	}
+	return receive(c, take)
+}
+
 // agree works the code out.
 func agree(c Stream, who Newcomer) (Code, error) {
 	_ = c.SetDeadline(time.Now().Add(exchangeLimit))

@@ -1,6 +1,8 @@
 package admit
 
 import (
+	"maps"
+	"net/netip"
 	"sync"
 	"time"
 )
@@ -39,4 +41,56 @@ func (t *Tries) Wrong(now time.Time) {
 		return
 	}
 	t.wrong = t.wrong[1:]
+}
+
+// idle reports whether nothing that was counted matters any more.
+func (t *Tries) idle(now time.Time) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return !now.Before(t.until) && (len(t.wrong) == 0 || now.Sub(t.wrong[len(t.wrong)-1]) >= triesWindow)
+}
+
+// maxHosts bounds the table of TriesBy.
+const maxHosts = 1024
+
+// TriesBy is Tries for each host. While its table is full a host that is not in it may not try at all. The zero value is ready.
+type TriesBy struct {
+	mu     sync.Mutex
+	byHost map[netip.Addr]*Tries
+}
+
+// Allowed reports whether a host may try at now.
+func (t *TriesBy) Allowed(host netip.Addr, now time.Time) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if h := t.byHost[host]; h != nil {
+		return h.Allowed(now)
+	}
+	return t.room(now)
+}
+
+// Wrong counts a try of a host that was wrong.
+func (t *TriesBy) Wrong(host netip.Addr, now time.Time) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	h := t.byHost[host]
+	if h == nil {
+		if !t.room(now) {
+			return
+		}
+		if t.byHost == nil {
+			t.byHost = make(map[netip.Addr]*Tries)
+		}
+		h = &Tries{}
+		t.byHost[host] = h
+	}
+	h.Wrong(now)
+}
+
+// room makes room for one more host if there is any to be made.
+func (t *TriesBy) room(now time.Time) bool {
+	if len(t.byHost) >= maxHosts {
+		maps.DeleteFunc(t.byHost, func(_ netip.Addr, h *Tries) bool { return h.idle(now) })
+	}
+	return len(t.byHost) < maxHosts
 }
