@@ -5,11 +5,13 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"meshnode/e2e/lab"
+	"meshnode/node/api"
 )
 
 var shownCode = regexp.MustCompile(`meshnode admit ([0-9A-Z]{4}-[0-9A-Z]{4}-[0-9A-Z]{4})`)
@@ -69,7 +71,56 @@ func TestServersWithoutTheKey(t *testing.T) {
 	if r := other.Run("admit", first); r.Code != 1 {
 		t.Errorf("the same code again: exit %d, %s", r.Code, r.Out)
 	}
+	if s, err := other.Status(); err != nil || !slices.ContainsFunc(s.Members, func(m api.MemberStatus) bool {
+		return m.Node == "h3" && m.Trusted != nil && m.Trusted.By == "code"
+	}) {
+		t.Errorf("%+v, %v", s.Members, err)
+	}
 	n.Kill()
 	n.Restart() // without the key: it has its own now
 	served()
+	byToken(t, l, seed, join)
+}
+
+// byToken has a server join with a token, and others see why theirs lets nobody in.
+func byToken(t *testing.T, l *lab.Lab, seed *lab.Node, join string) {
+	t.Helper()
+	token := strings.TrimSpace(seed.Must("token", "create").Out)
+	brief := strings.TrimSpace(seed.Must("token", "create", "-ttl", "1s").Out)
+	if out := seed.Must("token", "list").Out; strings.Count(out, "\n") != 3 || strings.Contains(out, token[:12]) {
+		t.Errorf("token list:\n%s", out)
+	}
+	start := func(token string) *lab.Node {
+		n := l.AddHost().Prepare("-join", join)
+		n.Env = []string{"MESHNODE_TOKEN=" + token}
+		n.Restart()
+		return n
+	}
+	n := start(token)
+	lab.Eventually(t, 20*time.Second, func() error {
+		s, err := seed.Status()
+		for _, m := range s.Members {
+			if m.Node == n.Name && m.Status == "alive" && m.Trusted != nil && m.Trusted.By == "token" {
+				return err
+			}
+		}
+		return fmt.Errorf("%s is not there by its token: %+v, %v", n.Name, s.Members, err)
+	})
+	lab.Eventually(t, 10*time.Second, func() error {
+		if out := seed.Must("token", "list").Out; !strings.Contains(out, "(expired)") {
+			return fmt.Errorf("the brief token still holds:\n%s", out)
+		}
+		return nil
+	})
+	for name, bad := range map[string]struct{ token, why string }{
+		"used":     {token, "has been used"},
+		"expired":  {brief, "has expired"},
+		"mistyped": {token[:51], "copied whole"},
+	} {
+		code, out, err := start(bad.token).Exited(10 * time.Second)
+		if err != nil {
+			t.Fatal(name, err)
+		}
+		oneLine(t, code, out, bad.why)
+	}
 }

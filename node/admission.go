@@ -12,6 +12,7 @@ import (
 	"meshnode/mesh/admit"
 	"meshnode/mesh/mux"
 	"meshnode/node/api"
+	"meshnode/store/spec"
 )
 
 // admitLimit is how long letting a server in may take, over all nodes that are asked.
@@ -19,13 +20,14 @@ const admitLimit = 8 * time.Second
 
 // doorkeeper lets servers in that have no cluster key.
 type doorkeeper struct {
-	desk  *admit.Desk
-	tries admit.Tries // of codes that were typed here
+	desk    *admit.Desk
+	tries   admit.Tries   // of codes that were typed here
+	guesses admit.TriesBy // of tokens, by where they come from
 }
 
 // openDesk hears servers without a key on the peer port. Without a key there is none to be given.
 func (n *Node) openDesk(ctx context.Context) error {
-	n.door.desk = admit.NewDesk(func() string { return n.who.key.String() })
+	n.door.desk = admit.NewDesk(func() string { return n.who.key.String() }, n.redeem)
 	if n.who.key == nil {
 		return nil
 	}
@@ -100,6 +102,7 @@ func (b admissionsBackend) LocalAdmit(ctx context.Context, o api.AdmitOrder) (ap
 		return api.Admission{}, api.Errorf(api.CodeFailed, "look at what it says itself; it asks again by itself", "%s was not admitted: %v", w.Name, err)
 	}
 	b.n.log.Info("admitted a server: it was given the cluster key", "peer", w.Name, "addr", w.Addr, "version", w.Release, "what", "asked for on "+o.By)
+	b.n.remember(ctx, w.ID, spec.TrustedByCode)
 	return b.n.admission(w), nil
 }
 

@@ -17,6 +17,7 @@ import (
 	"meshnode/node/api"
 	"meshnode/node/config"
 	"meshnode/node/telemetry"
+	"meshnode/store/spec"
 )
 
 // part is what of a node lets others in: its peer port, its desk and what answers peers.
@@ -87,10 +88,7 @@ func newcomer(t *testing.T, addr string) (dir *folder, codes <-chan string, end 
 
 func TestAdmission(t *testing.T) {
 	key := testKey(t)
-	n := part(t, "seed", key)
-	if err := n.openDesk(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	n := founder(t, key)
 	dir, codes, end := newcomer(t, n.who.addr)
 	code := <-codes
 	b := admissionsBackend{n}
@@ -113,6 +111,9 @@ func TestAdmission(t *testing.T) {
 	got, err := b.Admit(t.Context(), strings.ToLower(again))
 	if err != nil || got.Node != "new" {
 		t.Fatalf("%+v, %v", got, err)
+	}
+	if tr := trusted(n.store.State(), "new-1", nil); tr == nil || tr.By != spec.TrustedByCode {
+		t.Errorf("%+v", tr)
 	}
 	if k, err := end(); err != nil || *k != *key {
 		t.Errorf("%v", err)

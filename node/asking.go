@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"time"
 
 	"meshnode/mesh/admit"
 	"meshnode/mesh/mux"
+	"meshnode/node/config"
 )
 
 // askEvery is the pause between two requests for admission.
@@ -27,6 +29,13 @@ var (
 // askAdmission asks the join addresses for admission until a server of the cluster gives the key, which is stored at once: it is known to be
 // right, and asking again would take a person. It is the keeper's to know that the node is up meanwhile, or a service manager would start it anew.
 func (n *Node) askAdmission(ctx context.Context) (*mux.Key, error) {
+	token, err := givenToken(n.s)
+	if err != nil {
+		return nil, err
+	}
+	if token == nil {
+		n.log.Info("no cluster key here; asking a server of the cluster for it, unless it is given with MESHNODE_KEY or -key-file, or a token with MESHNODE_TOKEN or -token-file")
+	}
 	if err := n.o.Keeper.Ready(); err != nil {
 		return nil, fmt.Errorf("tell the keeper that the node waits: %w", err)
 	}
@@ -45,8 +54,7 @@ func (n *Node) askAdmission(ctx context.Context) (*mux.Key, error) {
 	}()
 	defer func() { <-watch }()
 	defer cancel()
-	n.log.Info("no cluster key here; asking a server of the cluster for it, unless it is given with MESHNODE_KEY or -key-file")
-	a := &applicant{n: n}
+	a := &applicant{n: n, token: token}
 	for ctx.Err() == nil {
 		for _, addr := range n.who.join {
 			if own(addr, n.s) {
@@ -71,6 +79,26 @@ func (n *Node) askAdmission(ctx context.Context) (*mux.Key, error) {
 	}
 }
 
+// givenToken is the join token that the operator named, nil if none.
+func givenToken(s config.Settings) (*admit.Token, error) {
+	text, where := s.Token, "MESHNODE_TOKEN"
+	if s.TokenFile != "" {
+		raw, err := os.ReadFile(s.TokenFile)
+		if err != nil {
+			return nil, fmt.Errorf("-token-file %s: %w", s.TokenFile, bare(err))
+		}
+		text, where = string(raw), s.TokenFile
+	}
+	if text == "" {
+		return nil, nil
+	}
+	t, err := admit.ParseToken(text)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", where, err)
+	}
+	return &t, nil
+}
+
 // yieldEarly lets a successor have the data folder before anything was opened.
 func (n *Node) yieldEarly() error {
 	n.dir.close()
@@ -83,6 +111,7 @@ func (n *Node) yieldEarly() error {
 // applicant asks for admission at one address after the other.
 type applicant struct {
 	n         *Node
+	token     *admit.Token // nil = it shows a code
 	waiting   reminder
 	misproved int
 }
@@ -101,7 +130,11 @@ func (a *applicant) ask(ctx context.Context, addr string) (*mux.Key, error) {
 			return nil, errMisproved
 		}
 		a.n.log.Warn("not admitted", "addr", addr, "reason", admit.ErrWrongProof)
-	case errors.As(err, &refusal) && refusal.Final(), errors.Is(err, mux.ErrPeerInsecure), errors.Is(err, errUnsignedKey):
+	case errors.Is(err, mux.ErrOtherAuthority):
+		return nil, fmt.Errorf("the join token is of another cluster than the server at %s", addr)
+	case errors.As(err, &refusal) && refusal.Final():
+		return nil, fmt.Errorf("cannot be admitted by %s: %w", addr, refusal)
+	case errors.Is(err, mux.ErrPeerInsecure), errors.Is(err, errUnsignedKey):
 		return nil, fmt.Errorf("cannot be admitted by %s: %w", addr, explain(err))
 	case a.waiting.due(addr, explain(err).Error()):
 		a.n.log.Warn("waiting for a join address, to ask there for admission", "addr", addr, "reason", explain(err))
@@ -113,21 +146,29 @@ func (a *applicant) ask(ctx context.Context, addr string) (*mux.Key, error) {
 func (a *applicant) try(ctx context.Context, addr string) (*mux.Key, error) {
 	dial, cancel := context.WithTimeout(ctx, helloLimit)
 	defer cancel()
-	s, err := mux.DialAdmit(dial, addr, nil)
+	var cluster []byte
+	if a.token != nil {
+		cluster = a.token.Cluster()
+	}
+	s, err := mux.DialAdmit(dial, addr, cluster)
 	if err != nil {
 		return nil, err
 	}
 	var key mux.Key
-	err = admit.Ask(ctx, s, admit.Newcomer{Name: a.n.s.Node, ID: a.n.who.ID, Release: a.n.o.Version},
-		func(code admit.Code) {
+	take := func(text string) (err error) {
+		if key, err = mux.ParseKey(text); err != nil || !s.SignedBy(key) {
+			return errUnsignedKey
+		}
+		return a.n.dir.writeKey(key)
+	}
+	who := admit.Newcomer{Name: a.n.s.Node, ID: a.n.who.ID, Release: a.n.o.Version}
+	if a.token != nil {
+		err = admit.Redeem(ctx, s, *a.token, who, take)
+	} else {
+		err = admit.Ask(ctx, s, who, func(code admit.Code) {
 			fmt.Fprintf(a.n.o.Out, "waiting to be admitted; on a server of the cluster run: meshnode admit %s\n", code)
-		},
-		func(text string) (err error) {
-			if key, err = mux.ParseKey(text); err != nil || !s.SignedBy(key) {
-				return errUnsignedKey
-			}
-			return a.n.dir.writeKey(key)
-		})
+		}, take)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -7,8 +7,9 @@ var metricLearnedDropped = []string{"node", "learned_dropped"}
 
 // Counters of what was refused to those who are not who they should be.
 var (
-	metricWrongCodes = []string{"node", "wrong_codes"} // codes of admission that no server shows
-	metricFalseNames = []string{"node", "false_names"} // peers that claimed to be another than their certificate says
+	metricWrongCodes  = []string{"node", "wrong_codes"}  // codes of admission that no server shows
+	metricWrongTokens = []string{"node", "wrong_tokens"} // join tokens that let nobody in
+	metricFalseNames  = []string{"node", "false_names"}  // peers that claimed to be another than their certificate says
 )
 
 func (n *Node) count(name []string) { n.tele.IncrCounter(name, 1) }

@@ -124,7 +124,7 @@ func (n *Node) openSocket(ctx context.Context) error {
 		return fmt.Errorf("open the control socket %s: %w", path, err)
 	}
 	srv := api.NewServer(api.Options{Local: true, Cluster: clusterBackend{n}, Apps: appsBackend{n}, Releases: releasesBackend{n}, Rescue: rescueBackend{n, ctx}, Logs: logsBackend{n},
-		Upgrades: upgradeBackend{n}, Explains: explainBackend{n}, Admissions: admissionsBackend{n}, Logger: n.log, Metrics: n.tele.Metrics})
+		Upgrades: upgradeBackend{n}, Explains: explainBackend{n}, Admissions: admissionsBackend{n}, Tokens: tokensBackend{n}, Logger: n.log, Metrics: n.tele.Metrics})
 	n.closeLater("control socket", srv.Close)
 	n.life.wg.Go(func() {
 		if err := srv.Serve(l); err != nil && ctx.Err() == nil {

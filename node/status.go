@@ -69,6 +69,7 @@ func (b clusterBackend) Status(ctx context.Context) (api.Status, error) {
 				ForwardedIn: loads[name].ForwardedIn, ForwardedOut: loads[name].ForwardedOut}
 		}
 		s.Node, s.Addr, s.Status, s.Role = name, m.Addr, string(m.Status), roles[m.ID]
+		s.Trusted = trusted(state, m.ID, s.Trusted)
 		if s.Tags == nil {
 			s.Tags = map[string]string{}
 		}

@@ -52,12 +52,18 @@ type fakeNode struct {
 	progress []api.Progress // one per look, the last one again and again
 	lines    []api.LogLine
 	releases []api.Release
-	waiting  []api.Admission
-	fail     error // answer of every change
+	door
+	fail error // answer of every change
 	seen
 	rescue
 	left   func() // called when the node is told to leave
 	looked func() // called at every look at the progress
+}
+
+// door is who waits before it, and what lets others in.
+type door struct {
+	waiting []api.Admission
+	tokens  []api.Token
 }
 
 // seen is what a fakeNode was asked.
@@ -229,6 +235,19 @@ func (f *fakeNode) LocalAdmit(context.Context, api.AdmitOrder) (api.Admission, e
 	return api.Admission{}, nil
 }
 
+func (f *fakeNode) Tokens(context.Context) ([]api.Token, error) { return f.tokens, nil }
+
+func (f *fakeNode) CreateToken(_ context.Context, r api.TokenRequest) (api.NewToken, error) {
+	f.note("token", fmt.Sprint(r))
+	at := time.Date(2026, 3, 4, 6, 6, 7, 0, time.UTC)
+	return api.NewToken{Token: api.Token{ID: "3f2a9c1e", Expires: at, Uses: r.Uses}, Text: "mt1-test", Join: "10.0.0.1:7946"}, f.fail
+}
+
+func (f *fakeNode) RevokeToken(_ context.Context, id string) error {
+	f.note("revoke", id)
+	return f.fail
+}
+
 func (f *fakeNode) Tend(_ context.Context, o api.Order) ([]api.OrderAnswer, error) {
 	f.note(strings.TrimSpace(o.What+" "+o.Signal), o.App)
 	return []api.OrderAnswer{{Node: "web-1"}, {Node: "web-2", Error: "no answer"}}, f.fail
@@ -263,7 +282,7 @@ func online(t *testing.T, f *fakeNode) *terminal {
 	if err != nil {
 		t.Fatal(err)
 	}
-	term.server = api.NewServer(api.Options{Cluster: f, Apps: f, Releases: f, Rescue: f, Logs: f, Explains: f, Admissions: f, Local: true})
+	term.server = api.NewServer(api.Options{Cluster: f, Apps: f, Releases: f, Rescue: f, Logs: f, Explains: f, Admissions: f, Tokens: f, Local: true})
 	term.served = make(chan error, 1)
 	go func() { term.served <- term.server.Serve(l) }()
 	t.Cleanup(func() {

@@ -29,7 +29,7 @@ func example() *fakeNode {
 		status: api.Status{
 			Cluster: "c-3f2a9c1e", Leader: "web-1", Quorum: true, Index: 42,
 			Members: []api.MemberStatus{
-				{Node: "web-1", Addr: "10.0.0.1:7946", Status: "alive", Role: "leader", Cores: 8, Load: 0.314, Connections: 1200, ForwardedIn: 3, ForwardedOut: 45678, Version: "v1.2.3", Uptime: 93784},
+				{Node: "web-1", Addr: "10.0.0.1:7946", Status: "alive", Role: "leader", Cores: 8, Load: 0.314, Connections: 1200, ForwardedIn: 3, ForwardedOut: 45678, Version: "v1.2.3", Uptime: 93784, Trusted: &api.Trusted{Since: at, By: "key"}},
 				{Node: "web-2", Addr: "10.0.0.2:7946", Status: "failed", Role: "voter", Cores: 16, Load: 0.9, Connections: 7, Version: "v1.2.3", Uptime: 12},
 				{Node: "web-3", Addr: "10.0.0.3:7946", Status: "alive", Cores: 4, Uptime: 3},
 			},
@@ -58,7 +58,8 @@ func example() *fakeNode {
 			{Release: 2, State: api.ReleaseRefused, Command: app.Command, Refusal: &api.Refusal{Release: 2, Kept: 1, Node: "web-2", Reason: "exited with code 1", Tail: []string{"Error: boom"}}},
 			{Release: 1, State: api.ReleaseFormer, Command: app.Command},
 		},
-		waiting: []api.Admission{{Node: "web-4", ID: "web-4-0a1b2c3d", Addr: "10.0.0.4", Version: "v1.2.3", Since: at, Via: "web-2"}, {Node: "x", Addr: "fd00::1", Since: at, Via: "web-1"}},
+		door: door{waiting: []api.Admission{{Node: "web-4", ID: "web-4-0a1b2c3d", Addr: "10.0.0.4", Version: "v1.2.3", Since: at, Via: "web-2"}, {Node: "x", Addr: "fd00::1", Since: at, Via: "web-1"}},
+			tokens: []api.Token{{ID: "3f2a9c1e", Expires: at, Uses: 3}, {ID: "00000000", Expires: at, Expired: true}}},
 		lines: []api.LogLine{
 			{Time: at, Node: "web-1", App: "api", Worker: "2", Stream: api.StreamOut, Text: "listening <3000>"},
 			{Time: at, Node: "web-2", App: "mailer", Worker: "0", Stream: api.StreamErr, Text: "trouble"},
@@ -71,7 +72,7 @@ func TestScreens(t *testing.T) {
 	for name, line := range map[string]string{
 		"status": "status", "status-node": "status -node web-3", "list": "list", "list-app": "ps mailer", "members": "members",
 		"describe": "describe api", "describe-all": "show all", "logs": "logs", "list-json": "ls -json -node web-2", "members-json": "members -json -node web-3",
-		"releases": "releases api", "admit": "admit",
+		"releases": "releases api", "admit": "admit", "token-list": "token list",
 	} {
 		t.Run(name, func(t *testing.T) {
 			if code := term.run(t, line); code != exitDone || term.errs.Len() > 0 {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"meshnode/node/api"
 	"meshnode/node/config"
@@ -120,16 +121,24 @@ func warningsText(all []api.Warning) string {
 const noApps = "no apps yet; start one with: meshnode start server.js"
 
 func membersTable(members []api.MemberStatus) string {
-	t := newTable("NODE", "ADDR", "STATUS", "ROLE", ">LOAD", ">CONNS", ">FWD IN", ">FWD OUT", ">CORES", "VERSION", ">UPTIME")
+	t := newTable("NODE", "ADDR", "STATUS", "ROLE", ">LOAD", ">CONNS", ">FWD IN", ">FWD OUT", ">CORES", "VERSION", ">UPTIME", "TRUSTED")
 	for _, m := range members {
 		if m.Status == "failed" || m.Status == "left" { // what it last said of itself holds no longer
-			t.row(m.Node, m.Addr, m.Status, orDash(m.Role), "-", "-", "-", "-", fmt.Sprint(m.Cores), orDash(m.Version), "-")
+			t.row(m.Node, m.Addr, m.Status, orDash(m.Role), "-", "-", "-", "-", fmt.Sprint(m.Cores), orDash(m.Version), "-", trustedText(m.Trusted))
 			continue
 		}
 		t.row(m.Node, m.Addr, m.Status, orDash(m.Role), humanShare(m.Load), fmt.Sprint(m.Connections), fmt.Sprint(m.ForwardedIn),
-			fmt.Sprint(m.ForwardedOut), fmt.Sprint(m.Cores), orDash(m.Version), humanDuration(m.Uptime))
+			fmt.Sprint(m.ForwardedOut), fmt.Sprint(m.Cores), orDash(m.Version), humanDuration(m.Uptime), trustedText(m.Trusted))
 	}
 	return t.String()
+}
+
+// trustedText says since when a server has the cluster key, and how it got it.
+func trustedText(t *api.Trusted) string {
+	if t == nil {
+		return "-"
+	}
+	return t.Since.UTC().Format(time.DateOnly) + " " + t.By
 }
 
 func appsTable(apps []api.AppStatus) string {

@@ -209,6 +209,31 @@ func TestAdmit(t *testing.T) {
 	term.expect(t, "admit ABCD-EFGH-JKLM", exitFailed, "", "meshnode: no server shows that code; see who waits with: meshnode admit\n")
 }
 
+func TestToken(t *testing.T) {
+	f := &fakeNode{}
+	term := online(t, f)
+	term.expect(t, "token list", exitDone, "there is no token\n", "")
+	term.expect(t, "token create", exitDone, "mt1-test\n",
+		"lets 1 server in until 2026-03-04 06:06:07 UTC; start it with: MESHNODE_TOKEN=<this> meshnode -join 10.0.0.1:7946\n")
+	if code := term.run(t, "token -ttl 10m -uses 20 create -json"); code != exitDone || !strings.Contains(term.out.String(), `"token": "mt1-test"`) || term.errs.Len() > 0 {
+		t.Errorf("%d %s %s", code, term.out, term.errs)
+	}
+	term.expect(t, "token revoke 3f2a9c1e", exitDone, "revoked 3f2a9c1e: it lets nobody in any more\n", "")
+	if d := cmp.Diff([]string{"token {3600 1}", "token {600 20}", "revoke 3f2a9c1e"}, f.asked); d != "" {
+		t.Error(d)
+	}
+	for line, want := range map[string]string{
+		"token":            "create, list or revoke?",
+		"token crate":      "there is no \"crate\" of tokens; did you mean create?",
+		"token frobnicate": "there is no \"frobnicate\" of tokens; there are create, list and revoke",
+		"token revoke":     "which token? give its id; see: meshnode token list",
+		"token list x":     "\"x\" is one argument too many",
+		"token revoke a b": "\"b\" is one argument too many",
+	} {
+		term.expect(t, line, exitFailed, "", "meshnode: "+want+"\nsee: meshnode help token\n")
+	}
+}
+
 func TestLeave(t *testing.T) {
 	f := &fakeNode{}
 	term := online(t, f)

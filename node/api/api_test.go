@@ -62,6 +62,11 @@ func TestOperatorRoutes(t *testing.T) {
 			return client.Recover(ctx, RecoverRequest{Lost: []string{"b"}, DryRun: true})
 		}},
 		{"recovered", Recovery{Node: "a", Running: true}.filled(), func() (any, error) { return client.Recovered(ctx) }},
+		{"tokens", []Token{}, func() (any, error) { return client.Tokens(ctx) }},
+		{TokenRequest{Seconds: 60, Uses: 2}, NewToken{Token: Token{ID: "1"}, Text: "mt1-x"}, func() (any, error) {
+			return client.CreateToken(ctx, TokenRequest{Seconds: 60, Uses: 2})
+		}},
+		{"revoke a/b", nil, func() (any, error) { return nil, client.RevokeToken(ctx, "a/b") }},
 		{"leave", nil, func() (any, error) { return nil, client.Leave(ctx) }},
 	} {
 		got, err := c.call()

@@ -18,6 +18,6 @@
 // its answer (a line, where logs are followed).
 //
 // Files in reading order: messages.go and description.go (what travels), backends.go (who answers), errors.go,
-// server.go (life and bounds), caller.go (who asks), operator.go, releases.go, admit.go, rescue.go and peer.go (routes), stream.go (log lines), client.go,
+// server.go (life and bounds), caller.go (who asks), operator.go, releases.go, admit.go, tokens.go, rescue.go and peer.go (routes), stream.go (log lines), client.go,
 // clientpeer.go, limit.go (bound on connections), metrics.go.
 package api

@@ -143,6 +143,14 @@ func (f *fake) LocalAdmit(ctx context.Context, o AdmitOrder) (Admission, error) 
 	return Admission{Node: "d"}, f.note(ctx, o)
 }
 
+func (f *fake) Tokens(ctx context.Context) ([]Token, error) { return nil, f.note(ctx, "tokens") }
+
+func (f *fake) CreateToken(ctx context.Context, r TokenRequest) (NewToken, error) {
+	return NewToken{Token: Token{ID: "1"}, Text: "mt1-x"}, f.note(ctx, r)
+}
+
+func (f *fake) RevokeToken(ctx context.Context, id string) error { return f.note(ctx, "revoke "+id) }
+
 func (f *fake) Hello(ctx context.Context, from Hello) (Hello, error) {
 	return f.hello, f.note(ctx, from)
 }
@@ -163,7 +171,7 @@ func serve(t *testing.T, f *fake, local bool) (*Server, *Client, string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := NewServer(Options{Cluster: f, Apps: f, Releases: f, Rescue: f, Logs: f, Peer: f, Explains: f, Admissions: f, Local: local})
+	s := NewServer(Options{Cluster: f, Apps: f, Releases: f, Rescue: f, Logs: f, Peer: f, Explains: f, Admissions: f, Tokens: f, Local: local})
 	served := make(chan error, 1)
 	go func() { served <- s.Serve(l) }()
 	client := NewClient(func(ctx context.Context) (net.Conn, error) {

@@ -31,6 +31,13 @@ type MemberStatus struct {
 	AppliedIndex uint64            `json:"applied_index"`
 	Version      string            `json:"version"`
 	Uptime       float64           `json:"uptime_seconds"`
+	Trusted      *Trusted          `json:"trusted,omitempty"` // missing with -insecure, and of a server that cannot say
+}
+
+// Trusted says since when a server has the cluster key, and how it got it: "key" (it was given to it), "code" or "token".
+type Trusted struct {
+	Since time.Time `json:"since"`
+	By    string    `json:"by"`
 }
 
 // AppStatus is one app over the whole cluster.

@@ -40,6 +40,7 @@ type Options struct {
 	Peer     Peer
 	// Admissions is asked by both.
 	Admissions Admissions
+	Tokens     Tokens
 	// CallerOf tells who is at the other end of a peer's connection; nil = nobody knows.
 	CallerOf func(net.Conn) (Caller, bool)
 	Logger   hclog.Logger     // nil = silent
@@ -91,6 +92,7 @@ func NewServer(o Options) *Server {
 		s.operatorRoutes(mux, o)
 		s.explainRoute(mux, "GET /v1/apps/{app}/explain", o.Explains)
 		s.admitRoutes(mux, o.Admissions)
+		s.tokenRoutes(mux, o.Tokens)
 	} else {
 		s.peerRoutes(mux, o.Peer)
 		s.explainRoute(mux, "GET /peer/v1/apps/{app}/explain", o.Explains)

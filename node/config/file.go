@@ -78,6 +78,8 @@ func unknownKey(place, key string, keys []string) error {
 	switch near := Nearest(key, keys); {
 	case key == "key":
 		return fmt.Errorf("%s: the key itself does not belong into this file; name its file with key_file", place)
+	case key == "token":
+		return fmt.Errorf("%s: the token itself does not belong into this file; name its file with token_file", place)
 	case key == "config":
 		return fmt.Errorf("%s: a settings file names no other", place)
 	case near != "":

@@ -67,6 +67,7 @@ func (f *Flags) Resolve(environ []string) (Settings, error) {
 	}
 	r.settings.ConfigFile = file
 	r.settings.Key = strings.TrimSpace(lookup(environ, EnvPrefix+"KEY"))
+	r.settings.Token = strings.TrimSpace(lookup(environ, EnvPrefix+"TOKEN"))
 	r.chooseKey()
 	r.paths()
 	r.problems = append(r.problems, r.settings.normalize(r.where)...)
@@ -116,7 +117,7 @@ func (r *resolver) environment(environ []string) {
 		known[o.env()] = o
 		names = append(names, o.env())
 	}
-	others := []string{"ADDR", "APP", "KEY", "VERSION", "WORKER"} // of the verbs and of the workers
+	others := []string{"ADDR", "APP", "KEY", "TOKEN", "VERSION", "WORKER"} // of the verbs and of the workers
 	for _, entry := range environ {
 		name, _, _ := strings.Cut(entry, "=")
 		if _, ok := known[name]; ok || !strings.HasPrefix(name, EnvPrefix) {
@@ -150,8 +151,8 @@ func isTypo(word, right string) bool {
 	return len(right) > 4 || sorted(word) == sorted(right)
 }
 
-// chooseKey lets the stronger source win where one names a key file and another holds the key itself. Two equally
-// strong ones stay, for the check to report.
+// chooseKey lets the stronger source win where one names a key file and another holds the key itself, and the same for the
+// join token. Two equally strong ones stay, for the check to report.
 func (r *resolver) chooseKey() {
 	switch place := r.origin["key-file"]; {
 	case r.settings.Key == "" || r.settings.KeyFile == "":
@@ -160,11 +161,18 @@ func (r *resolver) chooseKey() {
 	case place != EnvPrefix+"KEY_FILE":
 		r.settings.KeyFile = ""
 	}
+	switch place := r.origin["token-file"]; {
+	case r.settings.Token == "" || r.settings.TokenFile == "":
+	case place == "-token-file":
+		r.settings.Token = ""
+	case place != EnvPrefix+"TOKEN_FILE":
+		r.settings.TokenFile = ""
+	}
 }
 
 // paths makes the paths absolute, as the process may be started from anywhere and workers run elsewhere.
 func (r *resolver) paths() {
-	for _, path := range []*string{&r.settings.DataDir, &r.settings.KeyFile, &r.settings.ConfigFile} {
+	for _, path := range []*string{&r.settings.DataDir, &r.settings.KeyFile, &r.settings.TokenFile, &r.settings.ConfigFile} {
 		if *path == "" {
 			continue
 		}

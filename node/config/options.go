@@ -29,6 +29,7 @@ func options() []option {
 		{name: "node", usage: "`name` name of this node (default the host name)", set: text(func(s *Settings) *string { return &s.Node })},
 		{name: "data-dir", usage: "`dir` folder of this node's state (default /var/lib/meshnode for root)", set: text(func(s *Settings) *string { return &s.DataDir })},
 		{name: "key-file", usage: "`file` file that holds the cluster key; or put the key into MESHNODE_KEY", set: text(func(s *Settings) *string { return &s.KeyFile })},
+		{name: "token-file", usage: "`file` file that holds a join token, in place of the key; or put it into MESHNODE_TOKEN", set: text(func(s *Settings) *string { return &s.TokenFile })},
 		{name: "insecure", usage: "no key and no encryption between servers; trusted networks only", flag: true, set: yesNo(func(s *Settings) *bool { return &s.Insecure })},
 		{name: "tag", usage: "`k=v` a label of this server; repeat it, or separate with commas", set: setTags},
 		{name: "zone", usage: "`name` failure zone this server stands in", set: text(func(s *Settings) *string { return &s.Zone })},

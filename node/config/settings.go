@@ -35,6 +35,8 @@ type Settings struct {
 	DataDir    string            // absolute path of the folder that keeps state
 	KeyFile    string            // path of the file with the cluster key; empty = <DataDir>/cluster.key
 	Key        string            // cluster key itself, from MESHNODE_KEY only; a secret, never print it
+	Token      string            // join token, from MESHNODE_TOKEN only; a secret, never print it
+	TokenFile  string            // path of a file with a join token; empty = none
 	Insecure   bool              // no key, no TLS, no encryption between servers
 	Tags       map[string]string // free labels of this server; nil when there are none
 	Zone       string            // failure zone of this server; empty = none

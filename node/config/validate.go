@@ -51,6 +51,10 @@ func (s Settings) check(where func(name string) string) []error {
 		report("insecure", "a key file is given too; leave one of the two out")
 	case s.Insecure && s.Key != "":
 		report("insecure", "MESHNODE_KEY is set too; leave one of the two out")
+	case s.Insecure && (s.Token != "" || s.TokenFile != ""):
+		report("insecure", "a join token is given too; leave one of the two out")
+	case s.TokenFile != "" && s.Token != "":
+		report("token-file", "MESHNODE_TOKEN is set too; leave one of the two out")
 	case s.KeyFile != "" && s.Key != "":
 		report("key-file", "MESHNODE_KEY is set too; leave one of the two out")
 	}
