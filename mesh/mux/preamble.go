@@ -142,8 +142,8 @@ func welcomePlain(ctx context.Context, c *net.TCPConn, self Identity) (net.Conn,
 	if err != nil {
 		return nil, "", err
 	}
-	if _, ok := protocolOf(alpn(said.protocol)); !ok || said.status != statusOK {
-		return nil, "", errNoProtocol
+	if _, ok := protocolOf(alpn(said.protocol)); !ok || said.protocol == Operator || said.status != statusOK {
+		return nil, "", errNoProtocol // without a key a role is what somebody says of himself
 	}
 	if err := mayOpen(said.protocol, said.self.Role); err != nil {
 		return nil, "", err

@@ -7,8 +7,14 @@ import (
 	"slices"
 )
 
-// RoleServer is the role of a server of the cluster. Whoever accepts streams has it.
-const RoleServer = "server"
+// Roles.
+const (
+	// RoleServer is the role of a server of the cluster. Whoever accepts streams has it.
+	RoleServer = "server"
+	// RoleAdmin and RoleViewer are those of operators, who may speak Operator and nothing else.
+	RoleAdmin  = "admin"
+	RoleViewer = "viewer"
+)
 
 // rolesOf says who may open streams of a protocol, by the role in the certificate (without a key: by what the peer says of itself). A protocol that
 // is not here is open to nobody.
@@ -16,6 +22,8 @@ func rolesOf(p Protocol) []string {
 	switch p {
 	case Gossip, Raft, Forward, API, Load, Datagram:
 		return []string{RoleServer}
+	case Operator:
+		return []string{RoleAdmin, RoleViewer}
 	}
 	return nil
 }

@@ -50,7 +50,7 @@ func newCredentials(key Key, self Identity) (*credentials, error) {
 	}
 	c.strangers = c.forStrangers(own)
 	c.server.GetConfigForClient = c.choose
-	for _, p := range protocols() {
+	for _, p := range append(protocols(), Operator) {
 		c.server.NextProtos = append(c.server.NextProtos, alpn(p))
 	}
 	c.dialer = &tls.Config{
@@ -92,7 +92,7 @@ func alpn(p Protocol) string { return "meshnode-" + string(p) + "/1" }
 
 func protocolOf(negotiated string) (Protocol, bool) {
 	name := strings.TrimSuffix(strings.TrimPrefix(negotiated, "meshnode-"), "/1")
-	for _, p := range protocols() {
+	for _, p := range append(protocols(), Operator) {
 		if string(p) == name && alpn(p) == negotiated {
 			return p, true
 		}
