@@ -17,17 +17,18 @@ const MaxCommandBytes = 512 << 10
 
 // Kinds of frames. A number is never given a second meaning: old logs hold it.
 const (
-	kindFound   byte = 1
-	kindPut     byte = 2
-	kindDelete  byte = 3
-	kindLearn   byte = 4
-	kindAdvance byte = 5  // from version 2 on
-	kindRefuse  byte = 6  // from version 2 on
-	kindSet     byte = 7  // from version 3 on
-	kindLose    byte = 8  // from version 4 on
-	kindTrust   byte = 9  // from version 4 on
-	kindToken   byte = 10 // from version 4 on
-	kindState   byte = 16
+	kindFound    byte = 1
+	kindPut      byte = 2
+	kindDelete   byte = 3
+	kindLearn    byte = 4
+	kindAdvance  byte = 5  // from version 2 on
+	kindRefuse   byte = 6  // from version 2 on
+	kindSet      byte = 7  // from version 3 on
+	kindLose     byte = 8  // from version 4 on
+	kindTrust    byte = 9  // from version 4 on
+	kindToken    byte = 10 // from version 4 on
+	kindOperator byte = 11 // from version 4 on
+	kindState    byte = 16
 )
 
 // version is the newest version of a frame. It must grow with every new field, because an older
@@ -52,7 +53,7 @@ func versionOf(content any) byte {
 		if len(spec.Streams(c.Listen)) < len(c.Listen) {
 			return thirdVersion
 		}
-	case *Lose, *Trust, *Token:
+	case *Lose, *Trust, *Token, *Operator:
 		return version
 	case *spec.Cluster:
 		return versionOfState(c)
@@ -61,7 +62,10 @@ func versionOf(content any) byte {
 }
 
 func versionOfApp(app spec.App) byte {
-	if !app.Plain() {
+	switch {
+	case len(app.Process.SecretEnv) > 0:
+		return version
+	case !app.Plain():
 		return thirdVersion
 	}
 	return plainVersion
@@ -70,7 +74,7 @@ func versionOfApp(app spec.App) byte {
 func versionOfState(c *spec.Cluster) byte {
 	v := plainVersion
 	switch {
-	case len(c.Lost)+len(c.Trusted)+len(c.Tokens) > 0:
+	case len(c.Lost)+len(c.Trusted)+len(c.Tokens)+len(c.Operators) > 0:
 		v = version
 	case len(c.Settings) > 0:
 		v = thirdVersion
@@ -127,6 +131,8 @@ func Decode(b []byte) (Command, error) {
 		c.Trust, err = decodeBody[Trust](body)
 	case kindToken:
 		c.Token, err = decodeBody[Token](body)
+	case kindOperator:
+		c.Operator, err = decodeBody[Operator](body)
 	default:
 		return Command{}, fmt.Errorf("command of kind %d: %w", kind, ErrUnsupported)
 	}

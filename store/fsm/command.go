@@ -33,6 +33,8 @@ type Command struct {
 	Trust *Trust
 	// Token changes a join token.
 	Token *Token
+	// Operator makes somebody an operator, or ends that.
+	Operator *Operator
 }
 
 // Found gives the cluster its identity. Repeating it is harmless; another identity is an ErrConflict.
@@ -85,6 +87,9 @@ func (c Command) Prepare() (Command, error) {
 		put.App = put.App.WithDefaults()
 		put.App.Standing = spec.Standing{}
 		err = put.App.Validate()
+		if err == nil && !put.App.Sealed() {
+			err = errors.New("secret_env: a value is not sealed") // it would be readable on every disk
+		}
 		c.Put = &put
 	case c.Delete != nil:
 		err = spec.ValidateName(c.Delete.Name)
@@ -102,6 +107,8 @@ func (c Command) Prepare() (Command, error) {
 		err = c.Trust.validate()
 	case c.Token != nil:
 		err = c.Token.validate()
+	case c.Operator != nil:
+		err = c.Operator.validate()
 	}
 	if err != nil {
 		return Command{}, fmt.Errorf("%w: %w", ErrInvalid, err)
@@ -145,6 +152,9 @@ func (c Command) content() (byte, any, error) {
 	}
 	if c.Token != nil {
 		kind, field, set = kindToken, c.Token, set+1
+	}
+	if c.Operator != nil {
+		kind, field, set = kindOperator, c.Operator, set+1
 	}
 	if set != 1 {
 		return 0, nil, fmt.Errorf("%w: %d changes in one command, want exactly one", ErrInvalid, set)

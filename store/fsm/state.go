@@ -37,6 +37,9 @@ func DecodeState(b []byte) (*spec.Cluster, error) {
 	if len(c.Lost) > spec.MaxLost {
 		return nil, fmt.Errorf("%d lost servers in a state: %w", len(c.Lost), ErrCorrupt)
 	}
+	if len(c.Operators) > spec.MaxOperators {
+		return nil, fmt.Errorf("%d operators in a state: %w", len(c.Operators), ErrCorrupt)
+	}
 	for name, app := range c.Apps {
 		if app.Name != name {
 			return nil, fmt.Errorf("app %q is filed under %q: %w", app.Name, name, ErrCorrupt)

@@ -144,6 +144,7 @@ func (a App) Clone() App {
 	a.Listen = slices.Clone(a.Listen)
 	a.Learned = slices.Clone(a.Learned)
 	a.Process.FilterEnv = slices.Clone(a.Process.FilterEnv)
+	a.Process.SecretEnv = maps.Clone(a.Process.SecretEnv)
 	a.Restart.StopExitCodes = slices.Clone(a.Restart.StopExitCodes)
 	a.Restart.Watch = slices.Clone(a.Restart.Watch)
 	a.Restart.IgnoreWatch = slices.Clone(a.Restart.IgnoreWatch)

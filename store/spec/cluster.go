@@ -32,6 +32,8 @@ type Cluster struct {
 	Trusted map[string]Trusted `json:"trusted,omitempty"`
 	// Tokens holds the join tokens, by the SHA-256 of their secret in hexadecimal, at most MaxTokens.
 	Tokens map[string]Token `json:"tokens,omitempty"`
+	// Operators are those who may ask from elsewhere, by name, at most MaxOperators.
+	Operators map[string]Operator `json:"operators,omitempty"`
 }
 
 // GaveUp reports whether the server with that identity was given up for good.
@@ -45,11 +47,12 @@ func (c *Cluster) Hash() string {
 		Apps    map[string]App    `json:"apps"`
 		History map[string][]Past `json:"history,omitempty"`
 
-		Settings map[string]string  `json:"settings,omitempty"`
-		Lost     []string           `json:"lost,omitempty"`
-		Trusted  map[string]Trusted `json:"trusted,omitempty"`
-		Tokens   map[string]Token   `json:"tokens,omitempty"`
-	}{c.ID, c.Apps, c.History, c.Settings, c.Lost, c.Trusted, c.Tokens}
+		Settings  map[string]string   `json:"settings,omitempty"`
+		Lost      []string            `json:"lost,omitempty"`
+		Trusted   map[string]Trusted  `json:"trusted,omitempty"`
+		Tokens    map[string]Token    `json:"tokens,omitempty"`
+		Operators map[string]Operator `json:"operators,omitempty"`
+	}{c.ID, c.Apps, c.History, c.Settings, c.Lost, c.Trusted, c.Tokens, c.Operators}
 	if content.Apps == nil {
 		content.Apps = map[string]App{}
 	}

@@ -9,5 +9,5 @@
 //
 // Errors: Validate reports every problem at once, joined, each naming the JSON key it is about.
 //
-// Reading order: app.go (App), process.go and care.go (its parts), rollout.go (former releases, and which node runs which), validate.go (what is allowed), trust.go (who may join), cluster.go (the whole and its hash).
+// Reading order: app.go (App), process.go and care.go (its parts), secret.go (values nobody is to read), operator.go (people who come from elsewhere), rollout.go (former releases, and which node runs which), validate.go (what is allowed), trust.go (who may join), cluster.go (the whole and its hash).
 package spec

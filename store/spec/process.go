@@ -36,6 +36,8 @@ type Process struct {
 	SendProxy string `json:"send_proxy,omitempty"`
 	// Limits bound what a worker may use, with all that it starts.
 	Limits Limits `json:"limits,omitzero"`
+	// SecretEnv is like App.Env for values that nobody is to read. In the configuration they are sealed; see Sealed.
+	SecretEnv map[string]string `json:"secret_env,omitempty"`
 }
 
 // Limits bound one worker with all that it starts; zero means no limit. Memory, CPU and Tasks need cgroup v2 on the node.

@@ -28,6 +28,7 @@ func (a App) Validate() error {
 		a.validateCommand(),
 		a.validateDir(),
 		a.validateEnv(),
+		a.validateSecrets(),
 		validateRange("workers", float64(a.Workers), MaxWorkers),
 		oneOf("mode", a.Mode, ModeAuto, ModeCluster, ModeSocket, ModePort),
 		oneOf("order", a.Order, OrderStartFirst, OrderStopFirst, OrderRestart),
