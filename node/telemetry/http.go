@@ -4,6 +4,8 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"net/netip"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
@@ -21,10 +23,38 @@ func Serve(l net.Listener, m *Metrics, healthy func() (ok bool, why string)) err
 		}
 		_, _ = w.Write([]byte(why + "\n"))
 	})
-	s := &http.Server{Handler: mux, ReadTimeout: 5 * time.Second, WriteTimeout: 30 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10}
+	s := &http.Server{Handler: notForPages(mux), ReadTimeout: 5 * time.Second, WriteTimeout: 30 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10}
 	defer s.Close() // the connections that are still open
 	if err := s.Serve(l); err != nil && !errors.Is(err, net.ErrClosed) && !errors.Is(err, http.ErrServerClosed) {
 		return err
 	}
 	return nil
+}
+
+// notForPages refuses what a page has a browser ask. A page of elsewhere names its origin; one whose own name server says that its name leads to this
+// server (DNS rebinding) has the browser take this server for its own, and then the name in the request is one that means nothing here.
+func notForPages(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Origin") != "" || toLoopback(r) && !ownName(r.Host) {
+			http.Error(w, "this is not for pages in a browser; ask by the address, or as localhost", http.StatusForbidden)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// toLoopback reports whether a request came in at an address of this server alone. Where others can reach it, any name may lead to it.
+func toLoopback(r *http.Request) bool {
+	addr, ok := r.Context().Value(http.LocalAddrContextKey).(*net.TCPAddr)
+	return ok && addr.IP.IsLoopback()
+}
+
+// ownName reports whether a Host header names this server in a way that no name server can make up.
+func ownName(host string) bool {
+	if h, _, err := net.SplitHostPort(host); err == nil {
+		host = h
+	}
+	host = strings.ToLower(strings.Trim(host, "[]"))
+	_, err := netip.ParseAddr(host)
+	return host == "" || err == nil || host == "localhost" || strings.HasSuffix(host, ".localhost")
 }

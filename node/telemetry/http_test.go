@@ -88,3 +88,46 @@ func TestServe(t *testing.T) {
 		}
 	}
 }
+
+// TestNotForPages sends what a browser would on behalf of a page of elsewhere, also of one whose name was made to lead here.
+func TestNotForPages(t *testing.T) {
+	m := newMetrics(t)
+	m.IncrCounter([]string{"supervisor", "starts"}, 3)
+	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error, 1)
+	go func() { done <- Serve(l, m, func() (bool, string) { return true, "ok" }) }()
+	client := &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{}}
+	defer client.CloseIdleConnections()
+	for _, from := range []struct {
+		host, origin string
+		code         int
+	}{
+		{"", "", 200}, {"localhost:7947", "", 200}, {"127.0.0.1", "", 200}, {"[::1]:7947", "", 200}, {"node.localhost", "", 200},
+		{"attacker.example", "", 403}, {"attacker.example:7947", "", 403}, {"localhost.attacker.example", "", 403}, {"127.0.0.1.attacker.example", "", 403},
+		{"127.0.0.1", "http://attacker.example", 403}, {"localhost", "null", 403},
+	} {
+		req, err := http.NewRequest(http.MethodGet, "http://"+l.Addr().String()+"/metrics", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Host = from.host
+		if from.origin != "" {
+			req.Header.Set("Origin", from.origin)
+		}
+		res, err := client.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if body, err := io.ReadAll(res.Body); res.StatusCode != from.code || err != nil || from.code != 200 && strings.Contains(string(body), "meshnode_") {
+			t.Errorf("host %q, origin %q: %d, %v", from.host, from.origin, res.StatusCode, err)
+		}
+		res.Body.Close()
+	}
+	l.Close()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
