@@ -274,3 +274,10 @@ func TestClientKeysRefused(t *testing.T) {
 		}
 	}
 }
+
+func TestTheClusterKeyStaysOut(t *testing.T) {
+	environ := []string{"A=1", "MESHNODE_KEY=mk1-secret", "MESHNODE_NODE=h1"}
+	if d := cmp.Diff([]string{"A=1", "MESHNODE_NODE=h1"}, withoutKey(environ)); d != "" || len(environ) != 3 {
+		t.Errorf("what a file's program gets (-want +got):\n%s", d)
+	}
+}

@@ -7,9 +7,11 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
+	"meshnode/node/config"
 	"meshnode/node/supervisor"
 )
 
@@ -55,7 +57,7 @@ func (o Options) parseScript(ctx context.Context) (value, error) {
 		return value{}, fmt.Errorf("%s is needed to read a JavaScript file, and is not in PATH; install Node.js, or write the file as JSON or YAML", program)
 	}
 	answer, err := supervisor.Evaluate(ctx, supervisor.Evaluation{
-		Command: []string{path, "-e", loader, "--", o.Path}, Dir: filepath.Dir(o.Path), Env: o.Environ, Time: scriptTime, Size: maxBytes,
+		Command: []string{path, "-e", loader, "--", o.Path}, Dir: filepath.Dir(o.Path), Env: withoutKey(o.Environ), Time: scriptTime, Size: maxBytes,
 	})
 	switch {
 	case errors.Is(err, supervisor.ErrEvaluation):
@@ -70,6 +72,11 @@ func (o Options) parseScript(ctx context.Context) (value, error) {
 		}
 	}
 	return scriptValue(answer)
+}
+
+// withoutKey leaves the cluster key out, which is no business of the file's.
+func withoutKey(environ []string) []string {
+	return slices.DeleteFunc(slices.Clone(environ), func(kv string) bool { return strings.HasPrefix(kv, config.EnvPrefix+"KEY=") })
 }
 
 // scriptValue reads what the loader wrote.

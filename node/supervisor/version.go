@@ -5,8 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"time"
 )
 
@@ -17,7 +19,9 @@ func VersionOf(ctx context.Context, path string, limit time.Duration) (string, e
 	}
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	raw, err := exec.CommandContext(ctx, path, "version", "-json").Output()
+	c := exec.CommandContext(ctx, path, "version", "-json")
+	c.Env = slices.DeleteFunc(os.Environ(), ownVariable) // the cluster key is no business of a file that may be anything
+	raw, err := c.Output()
 	if err != nil {
 		return "", unwrapExec(err)
 	}
