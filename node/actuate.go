@@ -49,7 +49,14 @@ func (a actuator) Do(s reconcile.Step) {
 		return // the next round sees it gone
 	}
 	app, _ = c.For(app, a.n.s.Node)
-	a.n.sup.Start(s.Slot, workerSpec(app), orderOf(app, s.Slot, a.n.sup.Status()))
+	secrets, err := a.n.opened(app)
+	if err != nil {
+		a.n.log.Error("a worker cannot be started", "app", s.App, "err", err)
+		return
+	}
+	worker := workerSpec(app)
+	worker.Env = append(worker.Env, secrets...)
+	a.n.sup.Start(s.Slot, worker, orderOf(app, s.Slot, a.n.sup.Status()))
 }
 
 // orderOf is the order in which a slot is replaced. A restart stops a worker first only while another of the app serves on this node: the last

@@ -3,7 +3,6 @@ package node
 import (
 	"context"
 	"errors"
-	"net"
 	"slices"
 	"strings"
 	"sync"
@@ -181,21 +180,15 @@ func (n *Node) admitAnywhere(ctx context.Context, o api.AdmitOrder) []admitAnswe
 	return out
 }
 
-// callerOf tells who makes a request on a peer's stream.
-func callerOf(c net.Conn) (api.Caller, bool) {
-	who, ok := mux.PeerOf(c)
-	return api.Caller{Node: who.Name, ID: who.ID}, ok
-}
-
 // sameCaller refuses a node that says it is another than its certificate says.
 func (n *Node) sameCaller(ctx context.Context, from api.Hello) error {
-	who, ok := api.CallerOf(ctx)
-	if !ok || who.Node == from.Node && who.ID == from.ID {
+	who := api.CallerOf(ctx)
+	if who.Via == "" || who.Certificate == from.Node && who.Serial == from.ID {
 		return nil
 	}
 	n.count(metricFalseNames)
-	n.log.Warn("a peer claims to be another", "peer", who.Node, "what", from.Node)
-	return api.Errorf(api.CodeInvalid, "", "the stream is of %s (%s), and not of %s (%s)", who.Node, who.ID, from.Node, from.ID)
+	n.log.Warn("a peer claims to be another", "peer", who.Certificate, "what", from.Node)
+	return api.Errorf(api.CodeInvalid, "", "the stream is of %s (%s), and not of %s (%s)", who.Certificate, who.Serial, from.Node, from.ID)
 }
 
 var _ api.Admissions = admissionsBackend{}

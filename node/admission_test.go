@@ -171,7 +171,7 @@ func TestNoKeyToGive(t *testing.T) {
 func TestFalseName(t *testing.T) {
 	key := testKey(t)
 	n, peer := part(t, "seed", key), part(t, "peer", key)
-	srv := api.NewServer(api.Options{Peer: peerBackend{n}, CallerOf: callerOf})
+	srv := api.NewServer(api.Options{Peer: peerBackend{n}, Access: api.Access{Caller: callerVia(api.ViaPeer)}})
 	var wait sync.WaitGroup
 	wait.Go(func() { _ = srv.Serve(n.mux.Listen(mux.API)) })
 	defer wait.Wait()

@@ -189,8 +189,14 @@ func (b appsBackend) Start(ctx context.Context, r api.StartRequest) (api.Change,
 	if app.Modified != 0 {
 		prev = app.Modified
 	}
+	old, ok := b.n.store.State().Apps[app.Name]
+	app, err := b.n.seal(app, old)
+	if err != nil {
+		return api.Change{}, err
+	}
+	api.Note(ctx, "changed", strings.Join(changedIn(old, app), ","))
 	put := fsm.Put{App: app, PrevModified: prev, Time: time.Now().Unix()}
-	if old, ok := b.n.store.State().Apps[app.Name]; ok && prev != 0 {
+	if ok && prev != 0 {
 		app.Learned = old.Learned
 		fresh := !app.SameProcess(old)
 		if fresh && old.Rollout.Open() {

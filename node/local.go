@@ -187,6 +187,8 @@ func (n *Node) localWarnings(l api.LocalStatus) []api.Warning {
 				Remedy: "it is replaced by itself if that lasts; see: meshnode logs " + s.App})
 		}
 	}
+	out = append(out, n.auditWarnings()...)
+	out = append(out, n.secretWarnings()...)
 	out = append(out, n.hungWarnings()...)
 	out = append(out, n.uncaughtWarnings()...)
 	out = append(out, n.ejectionWarnings(time.Now())...)

@@ -56,6 +56,7 @@ func (n *Node) collect() error {
 		{"datagram_sessions_failed_total", "Sessions that ended because their worker or peer was not there.", true, func() float64 { return float64(n.datagrams.Stats().Failed) }},
 		{"claims_taken_total", "Claims made on targets.", true, func() float64 { return float64(n.bal.Counts().Taken) }},
 		{"claims_returned_total", "Claims given back.", true, func() float64 { return float64(n.bal.Counts().Returned) }},
+		{"audit_lost_total", "Changes that are not in the audit log, because it could not be written.", true, func() float64 { lost, _ := n.view.audit.Failed(); return float64(lost) }},
 		{"log_lines_lost_total", "Lines of worker output that were not stored or not passed on.", true, func() float64 { return float64(n.sup.LostLines()) }},
 		{"admissions_total", "Servers that this node has given the cluster key.", true, func() float64 { return float64(n.door.desk.Stats().Admitted) }},
 		{"admissions_waiting", "Servers that ask this node to be let in.", false, func() float64 { return float64(n.door.desk.Stats().Places) }},

@@ -20,6 +20,7 @@ import (
 	"meshnode/balancer/proxy"
 	"meshnode/mesh"
 	"meshnode/mesh/mux"
+	"meshnode/node/audit"
 	"meshnode/node/config"
 	"meshnode/node/load"
 	"meshnode/node/supervisor"
@@ -85,6 +86,7 @@ type view struct {
 	learned  chan learnt
 	reports  chan struct{} // wakes keepReporting
 	exits    exits
+	audit    *audit.Log
 	kept     [2]*keptSockets // listeners of the data path, and sockets that workers share
 }
 
@@ -221,7 +223,7 @@ func (n *Node) open(ctx context.Context, after *yieldError) error {
 	if err := n.openSelf(ctx, after); err != nil {
 		return err
 	}
-	for _, step := range []func(context.Context) error{n.openStore, n.openData, n.openMesh, n.openDesk, n.openPeers, n.openLoops, n.openHTTP, n.openSocket} {
+	for _, step := range []func(context.Context) error{n.openStore, n.openData, n.openMesh, n.openDesk, n.openAudit, n.openPeers, n.openLoops, n.openHTTP, n.openOperators, n.openSocket} {
 		if err := step(ctx); err != nil {
 			return err
 		}

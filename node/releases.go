@@ -68,7 +68,11 @@ func compared(before []spec.Past, app spec.App) (changed []string, same uint64) 
 
 // differences are the fields that a worker depends on and that differ, as they are called in JSON; variables each by itself.
 func differences(a, b spec.App) []string {
-	x, y := fields(a), fields(b)
+	return unlike(fields(a), fields(b))
+}
+
+// unlike are the keys whose values differ, sorted.
+func unlike(x, y map[string]string) []string {
 	var out []string
 	for key, v := range y {
 		if x[key] != v {
@@ -84,9 +88,23 @@ func differences(a, b spec.App) []string {
 	return out
 }
 
-// fields are an app's fields as JSON text, those of objects one by one.
+// changedIn are all fields in which an app is to be another, names alone. Of a new one they are those that are not as usual.
+func changedIn(old, app spec.App) []string {
+	if old.Name == "" {
+		old = spec.App{}.WithDefaults()
+	}
+	old.Name, old.Standing, app.Standing = app.Name, spec.Standing{}, spec.Standing{}
+	return unlike(flat(old), flat(app))
+}
+
+// fields are the fields of an app that a worker depends on.
 func fields(app spec.App) map[string]string {
 	app.Workers, app.Stopped, app.Order, app.Namespace, app.Standing = 0, false, "", "", spec.Standing{}
+	return flat(app)
+}
+
+// flat are an app's fields as JSON text, those of objects one by one.
+func flat(app spec.App) map[string]string {
 	out := make(map[string]string)
 	var open func(prefix string, raw json.RawMessage)
 	open = func(prefix string, raw json.RawMessage) {

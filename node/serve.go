@@ -25,7 +25,8 @@ func (n *Node) openPeers(context.Context) error {
 	datagrams := n.mux.Listen(mux.Datagram)
 	n.closeLater("peers' datagrams", datagrams.Close)
 	n.life.wg.Go(func() { _ = n.datagrams.ServePeers(datagrams) })
-	srv := api.NewServer(api.Options{Peer: peerBackend{n}, Explains: explainBackend{n}, Admissions: admissionsBackend{n}, CallerOf: callerOf, Logger: n.log, Metrics: n.tele.Metrics})
+	srv := api.NewServer(api.Options{Peer: peerBackend{n}, Explains: explainBackend{n}, Admissions: admissionsBackend{n}, Logger: n.log, Metrics: n.tele.Metrics,
+		Access: api.Access{Audits: auditsBackend{n}, Caller: callerVia(api.ViaPeer)}})
 	questions := n.mux.Listen(mux.API)
 	n.closeLater("peer api", srv.Close)
 	n.life.wg.Go(func() {
@@ -113,6 +114,13 @@ func (n *Node) healthy() (bool, string) {
 	return true, "ok"
 }
 
+// control is what operators get, whichever way they come; caller says who is at the other end.
+func (n *Node) control(ctx context.Context, caller func(net.Conn) api.Caller) api.Options {
+	return api.Options{Local: true, Cluster: clusterBackend{n}, Apps: appsBackend{n}, Releases: releasesBackend{n}, Rescue: rescueBackend{n, ctx}, Logs: logsBackend{n},
+		Upgrades: upgradeBackend{n}, Explains: explainBackend{n}, Admissions: admissionsBackend{n}, Tokens: tokensBackend{n}, Logger: n.log, Metrics: n.tele.Metrics,
+		Access: api.Access{Audits: auditsBackend{n}, Operators: operatorsBackend{n}, Caller: caller}}
+}
+
 // openSocket answers the operator, on a Unix socket that only the owner of the node may use.
 func (n *Node) openSocket(ctx context.Context) error {
 	path := n.dir.join(config.SocketName)
@@ -123,8 +131,7 @@ func (n *Node) openSocket(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("open the control socket %s: %w", path, err)
 	}
-	srv := api.NewServer(api.Options{Local: true, Cluster: clusterBackend{n}, Apps: appsBackend{n}, Releases: releasesBackend{n}, Rescue: rescueBackend{n, ctx}, Logs: logsBackend{n},
-		Upgrades: upgradeBackend{n}, Explains: explainBackend{n}, Admissions: admissionsBackend{n}, Tokens: tokensBackend{n}, Logger: n.log, Metrics: n.tele.Metrics})
+	srv := api.NewServer(n.control(ctx, nil))
 	n.closeLater("control socket", srv.Close)
 	n.life.wg.Go(func() {
 		if err := srv.Serve(l); err != nil && ctx.Err() == nil {

@@ -3,6 +3,7 @@ package main
 import (
 	"flag"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -19,6 +20,7 @@ type appFlags struct {
 	workers      string
 	ports        listFlag
 	env          listFlag
+	secretEnv    listFlag
 	cwd          string
 	run          runFlags
 	care         careFlags
@@ -93,6 +95,7 @@ func declareApp(fs *flag.FlagSet) *appFlags {
 	f.base.Mode, f.base.Order = spec.ModeAuto, spec.OrderStartFirst
 	fs.Var(wordFlag[spec.Mode]{&f.base.Mode}, "mode", "`mode` how workers get connections: auto, cluster, socket or port (default auto)")
 	fs.Var(&f.env, "env", "`K=V` a variable for the workers; repeat it for more; with an app file, -env x lays its env_x over env")
+	fs.Var(&f.secretEnv, "secret-env", "`K[=V]` the same for a value that nobody is to read; without =V it is taken from this environment; repeat it for more")
 	fs.StringVar(&f.cwd, "cwd", "", "`dir` folder the workers run in (default this one)")
 	fs.StringVar(&f.run.interpreter, "interpreter", "", "`program` what runs the script, or none (default by the script's ending)")
 	fs.StringVar(&f.run.nodeArgs, "node-args", "", "`args` arguments for what runs the script, between it and the script")
@@ -155,6 +158,9 @@ func (f *appFlags) app(c *console, what string, args []string) (spec.App, error)
 		return a, err
 	}
 	if a.Env, err = parseEnv(f.env); err != nil {
+		return a, err
+	}
+	if a.Process.SecretEnv, err = parseSecrets(f.secretEnv, c.environ); err != nil {
 		return a, err
 	}
 	if f.proxied {
@@ -247,4 +253,27 @@ func parseEnv(words []string) (map[string]string, error) {
 		env[k] = v
 	}
 	return env, nil
+}
+
+// parseSecrets is parseEnv for secret variables: one without a value has that of the environment, so that it stands in no list of processes.
+func parseSecrets(words, environ []string) (map[string]string, error) {
+	if len(words) == 0 {
+		return nil, nil
+	}
+	out := make(map[string]string, len(words))
+	for i, w := range words {
+		name, value, given := strings.Cut(w, "=")
+		if name == "" {
+			return nil, usagef("-secret-env: number %d is not of the form NAME or NAME=value", i+1)
+		}
+		if !given {
+			at := slices.IndexFunc(environ, func(kv string) bool { return strings.HasPrefix(kv, name+"=") })
+			if at < 0 {
+				return nil, usagef("-secret-env: there is no variable %s in this environment whose value could be taken", name)
+			}
+			value = strings.TrimPrefix(environ[at], name+"=")
+		}
+		out[name] = value
+	}
+	return out, nil
 }

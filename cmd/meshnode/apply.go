@@ -120,9 +120,33 @@ func existing(ctx context.Context, client *api.Client, apps []spec.App) (map[str
 		if err != nil {
 			return nil, err
 		}
+		for _, value := range d.App.Env {
+			if value == spec.Unseen {
+				return nil, api.Errorf(api.CodeForbidden, "ask somebody with the role admin", "a viewer sees no values of variables, so what would change cannot be told")
+			}
+		}
 		have[app.Name] = d.App
+		if err := keepSecrets(ctx, client, app); err != nil {
+			return nil, err
+		}
 	}
 	return have, nil
+}
+
+// keepSecrets puts the mark for the present value in the place of those secret values that are the present ones already: what the node shows of
+// them is that mark, so the two can be compared.
+func keepSecrets(ctx context.Context, client *api.Client, app spec.App) error {
+	if len(app.Process.SecretEnv) == 0 {
+		return nil
+	}
+	names, err := client.Kept(ctx, app.Name, app.Process.SecretEnv)
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		app.Process.SecretEnv[name] = spec.Masked
+	}
+	return nil
 }
 
 // settle is an app of a file as it is to be, with what the file does not say taken from the one that is there.

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"syscall"
 
+	"meshnode/node"
 	"meshnode/node/api"
 	"meshnode/node/config"
 )
@@ -22,6 +23,7 @@ const rootSocket = "/var/lib/meshnode/" + config.SocketName
 // target holds the flags by which a verb finds its node, and how it prints.
 type target struct {
 	addr    string
+	cert    string
 	dataDir string
 	json    bool
 }
@@ -30,7 +32,8 @@ type target struct {
 func declareTarget(fs *flag.FlagSet) *target {
 	t := &target{}
 	fs.BoolVar(&t.json, "json", false, "print JSON, for scripts")
-	fs.StringVar(&t.addr, "addr", "", "`socket` socket of the node to talk to (or MESHNODE_ADDR)")
+	fs.StringVar(&t.addr, "addr", "", "`addr` socket of the node to talk to, or with -cert host[:port] of a server (or MESHNODE_ADDR)")
+	fs.StringVar(&t.cert, "cert", "", "`file` certificate to talk to another server with, as operator create makes it (or MESHNODE_CERT)")
 	fs.StringVar(&t.dataDir, "data-dir", "", "`dir` data folder of the node to talk to (or MESHNODE_DATA_DIR)")
 	return t
 }
@@ -51,8 +54,30 @@ func (t *target) socket(c *console) string {
 	return own
 }
 
+// remote returns the address of the server that -addr names, host:port; "" where it names a socket. What has a slash in it, or neither a port
+// nor a certificate beside it, is a path.
+func (t *target) remote(c *console) string {
+	addr := firstOf(t.addr, c.getenv("ADDR"))
+	if addr == "" || strings.HasPrefix(addr, "unix:") || strings.Contains(addr, "/") {
+		return ""
+	}
+	if _, _, err := net.SplitHostPort(addr); err == nil {
+		return addr
+	}
+	if t.cert == "" {
+		return ""
+	}
+	return net.JoinHostPort(strings.Trim(addr, "[]"), config.PeerPort)
+}
+
 // client returns a client of the node; the caller closes it.
-func (t *target) client(c *console) *api.Client {
+func (t *target) client(c *console) (*api.Client, error) {
+	if addr := t.remote(c); addr != "" {
+		return t.remoteClient(c, addr)
+	}
+	if t.cert != "" {
+		return nil, usagef("-cert is for another server; name it: -addr web-1:%s", config.PeerPort)
+	}
 	path := t.socket(c)
 	return api.NewClient(func(ctx context.Context) (net.Conn, error) {
 		conn, err := (&net.Dialer{}).DialContext(ctx, "unix", path)
@@ -60,19 +85,45 @@ func (t *target) client(c *console) *api.Client {
 			return nil, &dialError{path: path, err: err}
 		}
 		return conn, nil
-	})
+	}), nil
+}
+
+// remoteClient returns a client of another server's node.
+func (t *target) remoteClient(c *console, addr string) (*api.Client, error) {
+	cert := firstOf(t.cert, c.getenv("CERT"))
+	if cert == "" {
+		return nil, usagef("to talk to %s a certificate is needed: have one made there with meshnode operator create, and name it with -cert", addr)
+	}
+	bundle, err := os.ReadFile(c.path(cert))
+	if err != nil {
+		return nil, fmt.Errorf("read the certificate: %w", err)
+	}
+	dial, err := node.DialOperator(bundle, addr)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", cert, err)
+	}
+	return api.NewClient(func(ctx context.Context) (net.Conn, error) {
+		conn, err := dial(ctx)
+		if err != nil {
+			return nil, &dialError{remote: true, path: addr, err: err}
+		}
+		return conn, nil
+	}), nil
 }
 
 // dialError says why the node of this server cannot be talked to, and what to do.
 type dialError struct {
-	path string
-	err  error
+	path   string
+	remote bool // path is the address of another server
+	err    error
 }
 
 func (e *dialError) Unwrap() error { return e.err }
 
 func (e *dialError) Error() string {
 	switch {
+	case e.remote:
+		return fmt.Sprintf("%s cannot be reached: %v", e.path, e.err)
 	case errors.Is(e.err, fs.ErrNotExist):
 		return fmt.Sprintf("no node is running here (no socket at %s); start one with: meshnode", e.path)
 	case errors.Is(e.err, syscall.ECONNREFUSED):
@@ -95,7 +146,10 @@ func plainError(err error) error {
 
 // with runs what a verb does with its node.
 func (t *target) with(c *console, do func(client *api.Client) error) error {
-	client := t.client(c)
+	client, err := t.client(c)
+	if err != nil {
+		return err
+	}
 	defer client.Close()
 	return plainError(do(client))
 }

@@ -103,7 +103,7 @@ func (c *console) printError(err error) {
 
 func exitCode(err error) int {
 	switch api.CodeOf(err) {
-	case api.CodeConflict, api.CodeInvalid, api.CodeNoQuorum, api.CodeGivenUp:
+	case api.CodeConflict, api.CodeForbidden, api.CodeInvalid, api.CodeNoQuorum, api.CodeGivenUp:
 		return exitRefused
 	}
 	return exitFailed

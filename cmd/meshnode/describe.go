@@ -139,6 +139,9 @@ func specTable(a spec.App, s api.AppStatus) string {
 	}
 	row("client addresses", listOrDash(listen))
 	row("variables", listOrDash(slices.Sorted(maps.Keys(a.Env))))
+	if len(a.Process.SecretEnv) > 0 {
+		row("secret variables", listOrDash(slices.Sorted(maps.Keys(a.Process.SecretEnv))))
+	}
 	row("waits for ready", yesNo(a.WaitReady))
 	order := a.Order
 	if order == spec.OrderRestart { // of the present release alone
@@ -152,7 +155,7 @@ func specTable(a spec.App, s api.AppStatus) string {
 	}
 	for _, d := range differences(spec.App{}.WithDefaults(), a) { // what was set of the rest
 		group, _, _ := strings.Cut(d.Key, ".")
-		if slices.Contains([]string{"process", "restart", "health", "logs", "balance", "clients"}, group) || d.Key == "timeouts.watch_seconds" {
+		if !isVariable(d.Key) && slices.Contains([]string{"process", "restart", "health", "logs", "balance", "clients"}, group) || d.Key == "timeouts.watch_seconds" {
 			row(d.Key, d.To)
 		}
 	}

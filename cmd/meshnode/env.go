@@ -12,7 +12,10 @@ import (
 func envVerb() verb {
 	return verb{
 		name: "env", args: "<app>", brief: "print the variables of an app, with their values",
-		more:     []string{"Those that its workers get from the node's own environment are not among them."},
+		more: []string{
+			"Those that its workers get from the node's own environment are not among them. In the place of",
+			"a secret value stands (secret), and a viewer from elsewhere sees (hidden) for all.",
+		},
 		examples: []string{"meshnode env api"},
 		declare: func(fs *flag.FlagSet) action {
 			t := declareTarget(fs)
@@ -23,14 +26,17 @@ func envVerb() verb {
 				}
 				return t.with(c, func(client *api.Client) error {
 					d, err := client.Describe(ctx, app)
-					switch {
-					case err != nil:
+					if err != nil {
 						return err
-					case t.json:
-						return c.printJSON(d.App.Env)
 					}
-					for _, name := range slices.Sorted(maps.Keys(d.App.Env)) {
-						if err := c.print("%s=%s", name, d.App.Env[name]); err != nil {
+					env := map[string]string{}
+					maps.Copy(env, d.App.Env)
+					maps.Copy(env, d.App.Process.SecretEnv)
+					if t.json {
+						return c.printJSON(env)
+					}
+					for _, name := range slices.Sorted(maps.Keys(env)) {
+						if err := c.print("%s=%s", name, env[name]); err != nil {
 							return err
 						}
 					}

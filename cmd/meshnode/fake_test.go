@@ -199,6 +199,17 @@ func (f *fakeNode) Scale(_ context.Context, name, workers string) (api.Change, e
 	return f.change(name, "scale", name, workers)
 }
 
+// Kept takes what stands behind the prefix of a sealed value for the value.
+func (f *fakeNode) Kept(_ context.Context, name string, values map[string]string) ([]string, error) {
+	var out []string
+	for k, v := range values {
+		if f.apps[name].App.Process.SecretEnv[k] == spec.SealedPrefix+v {
+			out = append(out, k)
+		}
+	}
+	return out, nil
+}
+
 func (f *fakeNode) Releases(_ context.Context, app string) ([]api.Release, error) {
 	if _, ok := f.apps[app]; !ok {
 		return nil, api.Errorf(api.CodeNotFound, "", "there is no app %q; did you mean api?", app)
@@ -282,7 +293,8 @@ func online(t *testing.T, f *fakeNode) *terminal {
 	if err != nil {
 		t.Fatal(err)
 	}
-	term.server = api.NewServer(api.Options{Cluster: f, Apps: f, Releases: f, Rescue: f, Logs: f, Explains: f, Admissions: f, Tokens: f, Local: true})
+	term.server = api.NewServer(api.Options{Cluster: f, Apps: f, Releases: f, Rescue: f, Logs: f, Explains: f, Admissions: f, Tokens: f, Local: true,
+		Access: api.Access{Audits: accessOf{f}, Operators: accessOf{f}}})
 	term.served = make(chan error, 1)
 	go func() { term.served <- term.server.Serve(l) }()
 	t.Cleanup(func() {

@@ -49,6 +49,9 @@ func killVerb() verb {
 
 // nodePID is the process that listens on the node's socket.
 func (t *target) nodePID(ctx context.Context, c *console) (int, error) {
+	if t.cert != "" || t.remote(c) != "" {
+		return 0, usagef("a node is ended on its own server; log in there, or take it out of the cluster with: meshnode leave")
+	}
 	path := t.socket(c)
 	conn, err := (&net.Dialer{}).DialContext(ctx, "unix", path)
 	if err != nil {

@@ -149,13 +149,18 @@ func differences(old, app spec.App) []difference {
 	for _, key := range slices.Sorted(maps.Keys(all)) {
 		switch {
 		case from[key] == to[key]:
-		case strings.HasPrefix(key, "env."): // a value may be a password
+		case isVariable(key): // a value may be a password
 			out = append(out, difference{Key: key})
 		default:
 			out = append(out, difference{Key: key, From: from[key], To: to[key]})
 		}
 	}
 	return out
+}
+
+// isVariable reports whether a key is that of a variable.
+func isVariable(key string) bool {
+	return strings.HasPrefix(key, "env.") || strings.HasPrefix(key, "process.secret_env.")
 }
 
 // flat returns an app's keys, those of inner objects behind a dot, with their values as JSON. Lists are one value.

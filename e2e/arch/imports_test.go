@@ -67,7 +67,7 @@ var table = map[string][]uses{
 		{sysUnix, "the address that a datagram was sent to, and sending without waiting"},
 	},
 	"cmd/meshnode": {
-		{"node", "runs the node"},
+		{"node", "runs the node, and finds the way to another server's"},
 		{"node/api", "talks to the running node"},
 		{"node/appfile", "reads the files that describe apps; what runs a script"},
 		{"node/config", "settings and their flags; nearest words"},
@@ -97,6 +97,7 @@ var table = map[string][]uses{
 		{"mesh/admit", "lets servers in that have no key, and asks to be let in"},
 		{"mesh/mux", "the peer port, which all pillars share"},
 		{"node/api", "answers the operator and the peers"},
+		{"node/audit", "keeps what they changed"},
 		{"node/config", "the settings it is given"},
 		{"node/load", "how busy this server is"},
 		{"node/reconcile", "the steps from the configuration to the workers"},
@@ -120,6 +121,7 @@ var table = map[string][]uses{
 		{hclog, handedLogger},
 		{armon, handedMetrics},
 	},
+	"node/audit": nil, // lines in files
 	"node/appfile": {
 		{"node/config", "nearest words"},
 		{"node/supervisor", "runs the Node.js that evaluates a file; counts cores"},

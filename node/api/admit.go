@@ -48,7 +48,10 @@ func (s *Server) admitRoutes(mux *http.ServeMux, a Admissions) {
 		if err := c.decode(&request, true); err != nil {
 			return nil, err
 		}
-		return a.Admit(ctx, request.Code)
+		got, err := a.Admit(ctx, request.Code)
+		Note(ctx, "node", got.Node)
+		Note(ctx, "addr", got.Addr)
+		return got, err
 	})
 }
 

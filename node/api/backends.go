@@ -38,6 +38,9 @@ type Apps interface {
 	Delete(ctx context.Context, name string) (Change, error)
 	// Scale sets the workers per node: "4", "+1", "-1" or "max".
 	Scale(ctx context.Context, name, workers string) (Change, error)
+	// Kept returns the names of the secret variables whose value would stay the same, so that a change that is none can be told. It
+	// changes nothing. Whoever may ask may also have the app print them.
+	Kept(ctx context.Context, name string, values map[string]string) ([]string, error)
 }
 
 // Logs reads the output of workers over the whole cluster, and tends to them.

@@ -3,33 +3,99 @@ package api
 import (
 	"context"
 	"net"
+	"os/user"
+	"strconv"
+	"strings"
+	"syscall"
 )
 
-// Caller is the node that a request comes from, as its stream says: from the certificate, or without a key from what it said of itself.
+// Ways to a node.
+const (
+	ViaSocket = "socket" // the Unix socket: whoever may open it may do everything
+	ViaRemote = "remote" // the peer port, with an operator's certificate
+	ViaPeer   = "peer"   // the peer port, as one server asks another
+)
+
+// Roles of operators who come with a certificate.
+const (
+	RoleAdmin  = "admin"  // looks and changes
+	RoleViewer = "viewer" // looks
+)
+
+// Caller is who makes a request. A peer's name and identity stand in Certificate and Serial; without a cluster key they are what it says of itself.
 type Caller struct {
-	Node string
-	ID   string
+	Via         string `json:"via"`                   // one of the above; empty = a way that nobody has described, which gets nothing
+	UID         int    `json:"uid"`                   // number of the user at the socket, as the kernel says; -1 = there is none
+	User        string `json:"user,omitempty"`        // name of that user, where the server has one
+	PID         int    `json:"pid,omitempty"`         // process at the socket
+	Certificate string `json:"certificate,omitempty"` // name in the certificate
+	Role        string `json:"role,omitempty"`        // role in that certificate
+	Serial      string `json:"serial,omitempty"`      // serial number of an operator's certificate, identity of a server
+	From        string `json:"from,omitempty"`        // address it comes from
 }
 
 type callerKey struct{}
 
-// CallerOf returns who makes a request; false for the operator's, and where the server was not told how to find out.
-func CallerOf(ctx context.Context) (Caller, bool) {
+// CallerOf is who makes the request of a context.
+func CallerOf(ctx context.Context) Caller {
 	c, ok := ctx.Value(callerKey{}).(Caller)
-	return c, ok
+	if !ok {
+		return Caller{UID: -1}
+	}
+	return c
 }
 
-// withCaller remembers who is at the other end of a connection, for all requests on it.
-func withCaller(ctx context.Context, c net.Conn, find func(net.Conn) (Caller, bool)) context.Context {
+// withCaller keeps who is at the other end of a connection in the context of all its requests.
+func withCaller(ctx context.Context, c net.Conn, of func(net.Conn) Caller) context.Context {
 	if limited, ok := c.(*limitedConn); ok {
 		c = limited.Conn
 	}
-	if find == nil {
+	if of == nil {
 		return ctx
 	}
-	who, ok := find(c)
+	return context.WithValue(ctx, callerKey{}, of(c))
+}
+
+// socketCaller asks the kernel who has opened a Unix socket. The answer is of the time when it was opened.
+func socketCaller(c net.Conn) Caller {
+	out := Caller{UID: -1}
+	local, ok := c.(*net.UnixConn)
 	if !ok {
-		return ctx
+		return out
 	}
-	return context.WithValue(ctx, callerKey{}, who)
+	out.Via = ViaSocket
+	raw, err := local.SyscallConn()
+	if err != nil {
+		return out
+	}
+	var peer *syscall.Ucred
+	var asked error
+	err = raw.Control(func(fd uintptr) {
+		peer, asked = syscall.GetsockoptUcred(int(fd), syscall.SOL_SOCKET, syscall.SO_PEERCRED)
+	})
+	if err != nil || asked != nil {
+		return out // the mode of the socket has let it in; who it is stays unknown
+	}
+	out.UID, out.PID = int(peer.Uid), int(peer.Pid)
+	return out
+}
+
+// named fills in the name of the user, which takes a look at a file.
+func (c Caller) named() Caller {
+	if c.UID < 0 {
+		return c
+	}
+	if u, err := user.LookupId(strconv.Itoa(c.UID)); err == nil {
+		c.User = u.Username
+	}
+	return c
+}
+
+// clip keeps what is recorded and repeated short, whatever was sent.
+func clip(s string) string {
+	const limit = 512
+	if len(s) <= limit {
+		return s
+	}
+	return strings.ToValidUTF8(s[:limit], "") + "..."
 }

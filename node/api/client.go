@@ -101,6 +101,12 @@ func (c *Client) Scale(ctx context.Context, name, workers string) (Change, error
 	return post[Change](ctx, c, appPath(name)+"/scale", scaleRequest{Workers: workers})
 }
 
+// Kept asks which secret variables of an app have these values already.
+func (c *Client) Kept(ctx context.Context, name string, values map[string]string) ([]string, error) {
+	answer, err := post[keptAnswer](ctx, c, appPath(name)+"/secrets", keptRequest{Values: values})
+	return answer.Names, err
+}
+
 // Logs calls emit for every line the query asks for, until there is no more, ctx ends or emit fails; it returns emit's
 // error as it is.
 func (c *Client) Logs(ctx context.Context, query LogQuery, emit func(LogLine) error) error {

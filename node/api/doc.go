@@ -8,6 +8,9 @@
 // and the routes of the other side do not exist on it. "all" in place of an app's name is refused: the command line
 // spells it out, one change per app, so that each has its own answer.
 //
+// The operator's side knows who asks: the user at the socket, by the kernel's word, or an operator of a certificate, who may do what the table in
+// access.go says and nothing else. What changes something is recorded with its outcome before it is answered; values of variables never are.
+//
 // Concurrency: Server and Client are safe for concurrent use. Backends are called from many goroutines at once.
 //
 // Errors: what a backend returns as *Error reaches the client's caller as an equal *Error, found with errors.As; any
@@ -18,6 +21,6 @@
 // its answer (a line, where logs are followed).
 //
 // Files in reading order: messages.go and description.go (what travels), backends.go (who answers), errors.go,
-// server.go (life and bounds), caller.go (who asks), operator.go, releases.go, admit.go, tokens.go, rescue.go and peer.go (routes), stream.go (log lines), client.go,
-// clientpeer.go, limit.go (bound on connections), metrics.go.
+// caller.go and access.go (who asks, and may), server.go (life and bounds), operator.go, releases.go, admit.go, tokens.go, operators.go, rescue.go and peer.go
+// (routes), audit.go (what is kept of changes), stream.go (log lines), client.go, clientpeer.go, limit.go (bound on connections), metrics.go.
 package api

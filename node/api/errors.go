@@ -14,6 +14,7 @@ const (
 	CodeNoQuorum    = "no_quorum"   // too few voters are reachable to change the configuration
 	CodeNotLeader   = "not_leader"  // another node must be asked
 	CodeInvalid     = "invalid"     // the request itself is wrong
+	CodeForbidden   = "forbidden"   // whoever asks may not
 	CodeUnavailable = "unavailable" // not now: starting, leaving, overloaded, or too slow
 	CodeFailed      = "failed"      // it was tried and went wrong
 	CodeGivenUp     = "given_up"    // the server that asks was given up for good, and is no part of the cluster any more
@@ -67,6 +68,8 @@ func httpStatus(code string) int {
 		return http.StatusNotFound
 	case CodeConflict, CodeGivenUp:
 		return http.StatusConflict
+	case CodeForbidden:
+		return http.StatusForbidden
 	case CodeInvalid:
 		return http.StatusBadRequest
 	case CodeNotLeader:

@@ -81,6 +81,10 @@ func (f *fake) Scale(ctx context.Context, name, workers string) (Change, error) 
 	return f.change(ctx, "scale "+name+" "+workers)
 }
 
+func (f *fake) Kept(ctx context.Context, name string, values map[string]string) ([]string, error) {
+	return []string{"TOKEN"}, f.note(ctx, values)
+}
+
 func (f *fake) Releases(ctx context.Context, app string) ([]Release, error) {
 	return []Release{{Release: 3, State: ReleaseServing}}, f.note(ctx, "releases "+app)
 }

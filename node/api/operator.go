@@ -25,6 +25,18 @@ type scaleRequest struct {
 	Workers string `json:"workers"`
 }
 
+// keptRequest and keptAnswer are of the route that compares secret variables.
+type keptRequest struct {
+	Values map[string]string `json:"values"`
+}
+
+type keptAnswer struct {
+	Names []string `json:"names"`
+}
+
+// compareSecrets changes nothing, though it is a POST: values must not stand in a path.
+const compareSecrets = "POST /v1/apps/{app}/secrets"
+
 // operatorRoutes adds what the command line asks of its own node.
 func (s *Server) operatorRoutes(mux *http.ServeMux, o Options) {
 	s.handle(mux, "GET /v1/status", func(ctx context.Context, _ call) (any, error) {
@@ -37,6 +49,10 @@ func (s *Server) operatorRoutes(mux *http.ServeMux, o Options) {
 	})
 	s.handle(mux, "GET /v1/apps/{app}", named(func(ctx context.Context, app string, _ call) (any, error) {
 		d, err := o.Cluster.Describe(ctx, app)
+		if CallerOf(ctx).Role == RoleViewer {
+			d.App = d.App.Viewed()
+		}
+		d.App = d.App.Masked()
 		return d.filled(), err
 	}))
 	s.handle(mux, "GET /v1/apps/{app}/progress", named(func(ctx context.Context, app string, c call) (any, error) {
@@ -51,10 +67,29 @@ func (s *Server) operatorRoutes(mux *http.ServeMux, o Options) {
 	s.handle(mux, "POST /v1/leave", func(ctx context.Context, _ call) (any, error) {
 		return nil, o.Cluster.Leave(ctx)
 	})
+	s.handle(mux, "GET /v1/upgrade", func(ctx context.Context, _ call) (any, error) { return o.Upgrades.Outcome(ctx) })
+	if o.Access.Audits != nil {
+		s.auditRoute(mux, "GET /v1/audit", o.Access.Audits.Audit)
+	}
+	if o.Access.Operators != nil {
+		s.operatorsRoutes(mux, o.Access.Operators)
+	}
+	s.changeRoutes(mux, o.Apps)
+	s.releaseRoutes(mux, o.Releases)
+	s.rescueRoutes(mux, o.Rescue)
+	s.stream(mux, "GET /v1/logs", o.Logs.Logs)
+	s.nodeRoutes(mux, o)
+}
+
+// nodeRoutes adds what is done to nodes and what runs on them, and what changes no app.
+func (s *Server) nodeRoutes(mux *http.ServeMux, o Options) {
 	s.handle(mux, "POST /v1/settings", func(ctx context.Context, c call) (any, error) {
 		var request setRequest
 		if err := c.decode(&request, true); err != nil {
 			return nil, err
+		}
+		for key, value := range request.Values {
+			Note(ctx, key, value)
 		}
 		return o.Cluster.Set(ctx, request.Values)
 	})
@@ -63,15 +98,13 @@ func (s *Server) operatorRoutes(mux *http.ServeMux, o Options) {
 		if err := c.decode(&request, true); err != nil {
 			return nil, err
 		}
+		Note(ctx, "path", request.Path)
 		return o.Upgrades.Upgrade(ctx, request.Path)
 	})
-	s.handle(mux, "GET /v1/upgrade", func(ctx context.Context, _ call) (any, error) { return o.Upgrades.Outcome(ctx) })
-	s.changeRoutes(mux, o.Apps)
-	s.releaseRoutes(mux, o.Releases)
-	s.rescueRoutes(mux, o.Rescue)
-	s.stream(mux, "GET /v1/logs", o.Logs.Logs)
 	s.handle(mux, "POST /v1/orders/{order}", func(ctx context.Context, c call) (any, error) {
 		order, err := orderOf(c)
+		c.record.about(order.App)
+		Note(ctx, "signal", order.Signal)
 		if err != nil {
 			return nil, err
 		}
@@ -86,6 +119,7 @@ func (s *Server) changeRoutes(mux *http.ServeMux, apps Apps) {
 		if err := c.decode(&request, true); err != nil {
 			return nil, err
 		}
+		c.record.about(request.App.Name)
 		return apps.Start(ctx, request)
 	})
 	s.handle(mux, "POST /v1/apps/{app}/reload", named(func(ctx context.Context, app string, c call) (any, error) {
@@ -93,6 +127,7 @@ func (s *Server) changeRoutes(mux *http.ServeMux, apps Apps) {
 		if err := c.decode(&request, true); err != nil {
 			return nil, err
 		}
+		Note(ctx, "order", string(request.Order))
 		return apps.Reload(ctx, app, request.Order)
 	}))
 	s.handle(mux, "POST /v1/apps/{app}/scale", named(func(ctx context.Context, app string, c call) (any, error) {
@@ -100,7 +135,16 @@ func (s *Server) changeRoutes(mux *http.ServeMux, apps Apps) {
 		if err := c.decode(&request, true); err != nil {
 			return nil, err
 		}
+		Note(ctx, "workers", request.Workers)
 		return apps.Scale(ctx, app, request.Workers)
+	}))
+	s.handle(mux, compareSecrets, named(func(ctx context.Context, app string, c call) (any, error) {
+		var request keptRequest
+		if err := c.decode(&request, true); err != nil {
+			return nil, err
+		}
+		names, err := apps.Kept(ctx, app, request.Values)
+		return keptAnswer{filled(names)}, err
 	}))
 	s.handle(mux, "POST /v1/apps/{app}/stop", named(func(ctx context.Context, app string, _ call) (any, error) {
 		return apps.Stop(ctx, app)

@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"net/http"
+	"strconv"
 	"time"
 )
 
@@ -70,6 +71,9 @@ func (s *Server) releaseRoutes(mux *http.ServeMux, releases Releases) {
 		var request rollbackRequest
 		if err := c.decode(&request, true); err != nil {
 			return nil, err
+		}
+		if request.Release != 0 {
+			Note(ctx, "release", strconv.FormatUint(request.Release, 10))
 		}
 		return releases.Rollback(ctx, app, request.Release)
 	}))

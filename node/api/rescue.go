@@ -3,6 +3,8 @@ package api
 import (
 	"context"
 	"net/http"
+	"strconv"
+	"strings"
 )
 
 // Rescue is for the day on which servers are lost.
@@ -70,6 +72,8 @@ func (s *Server) rescueRoutes(mux *http.ServeMux, rescue Rescue) {
 		if err := c.decode(&request, true); err != nil {
 			return nil, err
 		}
+		Note(ctx, "lost", strings.Join(request.Lost, ","))
+		Note(ctx, "dry_run", strconv.FormatBool(request.DryRun))
 		r, err := rescue.Recover(ctx, request)
 		return r.filled(), err
 	})

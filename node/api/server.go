@@ -41,20 +41,22 @@ type Options struct {
 	// Admissions is asked by both.
 	Admissions Admissions
 	Tokens     Tokens
-	// CallerOf tells who is at the other end of a peer's connection; nil = nobody knows.
-	CallerOf func(net.Conn) (Caller, bool)
-	Logger   hclog.Logger     // nil = silent
-	Metrics  *metrics.Metrics // nil = none
-	Local    bool             // true = operator's routes, false = peers' routes
+	Logger     hclog.Logger     // nil = silent
+	Metrics    *metrics.Metrics // nil = none
+	Local      bool             // true = operator's routes, false = peers' routes
+	Access     Access           // who may use the operator's routes; of a server for peers its audit log, and who asks
 }
 
 // Server serves one side of the control API. Use NewServer, then Serve in a goroutine of the caller's, then Close.
 type Server struct {
-	http    *http.Server
-	slots   chan struct{}
-	log     hclog.Logger
-	metrics *metrics.Metrics
-	active  gate
+	http     *http.Server
+	slots    chan struct{}
+	log      hclog.Logger
+	metrics  *metrics.Metrics
+	active   gate
+	local    bool
+	access   Access
+	refusals refusals
 }
 
 // gate counts the requests at work and lets nobody in once it is shut.
@@ -86,7 +88,10 @@ func NewServer(o Options) *Server {
 	if log == nil {
 		log = hclog.NewNullLogger()
 	}
-	s := &Server{log: log.Named("api"), slots: make(chan struct{}, maxConnections), metrics: o.Metrics}
+	s := &Server{log: log.Named("api"), slots: make(chan struct{}, maxConnections), metrics: o.Metrics, local: o.Local, access: o.Access}
+	if o.Local && s.access.Caller == nil {
+		s.access.Caller = socketCaller
+	}
 	mux := http.NewServeMux()
 	if o.Local {
 		s.operatorRoutes(mux, o)
@@ -95,6 +100,9 @@ func NewServer(o Options) *Server {
 		s.tokenRoutes(mux, o.Tokens)
 	} else {
 		s.peerRoutes(mux, o.Peer)
+		if o.Access.Audits != nil {
+			s.auditRoute(mux, "GET /peer/v1/audit", o.Access.Audits.LocalAudit)
+		}
 		s.explainRoute(mux, "GET /peer/v1/apps/{app}/explain", o.Explains)
 		s.peerAdmitRoutes(mux, o.Admissions)
 	}
@@ -106,8 +114,8 @@ func NewServer(o Options) *Server {
 		ReadHeaderTimeout: headerTime,
 		WriteTimeout:      answerTime,
 		IdleTimeout:       idleTime,
-		ConnContext:       func(ctx context.Context, c net.Conn) context.Context { return withCaller(ctx, c, o.CallerOf) },
 		MaxHeaderBytes:    16 << 10,
+		ConnContext:       func(ctx context.Context, c net.Conn) context.Context { return withCaller(ctx, c, s.access.Caller) },
 		ErrorLog:          s.log.StandardLogger(&hclog.StandardLoggerOptions{ForceLevel: hclog.Debug}),
 	}
 	return s
@@ -152,21 +160,15 @@ func (s *Server) counted(next http.Handler) http.Handler {
 // call is a request whose body has been read.
 type call struct {
 	*http.Request
-	body []byte
+	body   []byte
+	record *draft
 }
 
 // handle adds a route that answers with one JSON value, or with nothing when the value is nil. The context of an answer
 // ends early enough for its error to be written.
 func (s *Server) handle(mux *http.ServeMux, pattern string, answer func(context.Context, call) (any, error)) {
-	mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
-		body, err := readBody(w, r)
-		if err != nil {
-			s.fail(w, r, err)
-			return
-		}
-		ctx, cancel := context.WithTimeout(r.Context(), answerTime-5*time.Second)
-		defer cancel()
-		value, err := answer(ctx, call{Request: r, body: body})
+	s.route(mux, pattern, func(w http.ResponseWriter, r *http.Request, rec *draft) {
+		value, err := s.answer(w, r, rec, answer)
 		switch {
 		case err != nil:
 			s.fail(w, r, err)
@@ -175,6 +177,39 @@ func (s *Server) handle(mux *http.ServeMux, pattern string, answer func(context.
 		default:
 			s.reply(w, r, http.StatusOK, value)
 		}
+	})
+}
+
+// answer reads the body and has the route answered, within the time for it.
+func (s *Server) answer(w http.ResponseWriter, r *http.Request, rec *draft, answer func(context.Context, call) (any, error)) (value any, err error) {
+	err = errBroke // what a backend that panics leaves
+	defer func() { s.finish(rec, value, err) }()
+	body, failed := readBody(w, r)
+	if failed != nil {
+		return nil, failed
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), answerTime-5*time.Second)
+	defer cancel()
+	return answer(ctx, call{Request: r, body: body, record: rec})
+}
+
+// route adds a route that only those get who may. Every request to change something has an entry in the audit log, also one that is refused.
+func (s *Server) route(mux *http.ServeMux, pattern string, serve func(http.ResponseWriter, *http.Request, *draft)) {
+	mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
+		if !s.local || pattern == "/" {
+			serve(w, r, nil)
+			return
+		}
+		rec := s.begin(pattern, r)
+		if rec != nil {
+			r = r.WithContext(context.WithValue(r.Context(), recordKey{}, rec))
+		}
+		if err := s.access.permit(r.Context(), pattern); err != nil {
+			s.finish(rec, nil, err)
+			s.fail(w, r, err)
+			return
+		}
+		serve(w, r, rec)
 	})
 }
 
@@ -224,6 +259,7 @@ func (c call) decode(v any, strict bool) error {
 		d.DisallowUnknownFields()
 	}
 	if err := d.Decode(v); err != nil {
+		c.record.misread("the request is not understood") // the whole error may name a value that was sent
 		return Errorf(CodeInvalid, sameVersion, "the request is not understood: %v", err)
 	}
 	if _, err := d.Token(); !errors.Is(err, io.EOF) {

@@ -82,7 +82,7 @@ func (q LogQuery) validate() error {
 // stream adds a route that answers with log lines as JSON lines, each sent as soon as it is there. Errors after the
 // first line travel as a last line of their own.
 func (s *Server) stream(mux *http.ServeMux, pattern string, logs func(context.Context, LogQuery, func(LogLine) error) error) {
-	mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
+	s.route(mux, pattern, func(w http.ResponseWriter, r *http.Request, _ *draft) {
 		query, err := parseLogQuery(r.URL.Query())
 		if err != nil {
 			s.fail(w, r, err)
@@ -98,6 +98,11 @@ func (s *Server) stream(mux *http.ServeMux, pattern string, logs func(context.Co
 		err = logs(r.Context(), query, func(line LogLine) error {
 			if query.Node != "" && line.Node != query.Node {
 				return nil
+			}
+			if s.local { // a certificate may be revoked while its owner reads
+				if err := s.access.permit(r.Context(), pattern); err != nil {
+					return err
+				}
 			}
 			return out.write(record{LogLine: &line})
 		})

@@ -48,7 +48,9 @@ func (s *Server) tokenRoutes(mux *http.ServeMux, t Tokens) {
 		if err := c.decode(&request, true); err != nil {
 			return nil, err
 		}
-		return t.CreateToken(ctx, request)
+		got, err := t.CreateToken(ctx, request)
+		Note(ctx, "id", got.ID)
+		return got, err
 	})
 	s.handle(mux, "DELETE /v1/tokens/{id}", func(ctx context.Context, c call) (any, error) {
 		return nil, t.RevokeToken(ctx, c.PathValue("id"))

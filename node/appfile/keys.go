@@ -77,6 +77,11 @@ func processKeys() []key {
 		of("instance_var", value.scalar, func(d *draft) *string { return &d.app.Process.InstanceVar }),
 		of("increment_var", value.scalar, func(d *draft) *string { return &d.app.Process.IncrementVar }),
 		{name: "env", set: func(d *draft, v value) error { return d.variables(v) }},
+		{name: "secret_env", set: func(d *draft, v value) error {
+			set, _, err := v.variables()
+			d.app.Process.SecretEnv = set
+			return err
+		}},
 		{name: "filter_env", set: func(d *draft, v value) error {
 			if v.kind == boolean {
 				if v.word == "true" {

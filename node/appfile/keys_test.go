@@ -123,6 +123,7 @@ func TestProcessKeys(t *testing.T) {
 			{`$, exec_mode: "fork_mode"`, func(*spec.App) {}},
 			{`$, env: { A: "1", B: 2, C: true, D: null, E: {x: [1, "y"]} }`, func(a *spec.App) { a.Env = map[string]string{"A": "1", "B": "2", "C": "true", "E": `{"x":[1,"y"]}`} }},
 			{`$, env: { __proto__: "x" }`, func(a *spec.App) { a.Env = map[string]string{"__proto__": "x"} }},
+			{`$, secret_env: { A: "s", B: 2 }`, func(a *spec.App) { a.Process.SecretEnv = map[string]string{"A": "s", "B": "2"} }},
 			{`$, filter_env: true`, func(a *spec.App) { a.Process.FilterEnv = []string{"*"} }},
 			{`$, filter_env: false`, func(*spec.App) {}},
 			{`$, filter_env: "AWS_KEY"`, func(a *spec.App) { a.Process.FilterEnv = []string{"AWS_KEY"} }},

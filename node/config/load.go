@@ -117,7 +117,7 @@ func (r *resolver) environment(environ []string) {
 		known[o.env()] = o
 		names = append(names, o.env())
 	}
-	others := []string{"ADDR", "APP", "KEY", "TOKEN", "VERSION", "WORKER"} // of the verbs and of the workers
+	others := []string{"ADDR", "APP", "CERT", "KEY", "TOKEN", "VERSION", "WORKER"} // of the verbs and of the workers
 	for _, entry := range environ {
 		name, _, _ := strings.Cut(entry, "=")
 		if _, ok := known[name]; ok || !strings.HasPrefix(name, EnvPrefix) {

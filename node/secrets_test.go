@@ -1,0 +1,114 @@
+package node
+
+import (
+	"errors"
+	"maps"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"meshnode/mesh/mux"
+	"meshnode/node/api"
+	"meshnode/store/spec"
+)
+
+func keyed(t *testing.T) (*Node, *mux.Key) {
+	t.Helper()
+	k, err := mux.NewKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &Node{who: self{key: &k}}, &k
+}
+
+func withSecrets(values map[string]string) spec.App {
+	return spec.App{Name: "web", Command: []string{"x"}, Dir: "/", Env: map[string]string{"A": "b"}, Process: spec.Process{SecretEnv: values}}.WithDefaults()
+}
+
+func TestSecretsAreSealedAndOpened(t *testing.T) {
+	n, _ := keyed(t)
+	plain := withSecrets(map[string]string{"TOKEN": "s3cret", "OTHER": ""})
+	sealed, err := n.seal(plain, spec.App{})
+	if err != nil || !sealed.Sealed() || plain.Sealed() || plain.Process.SecretEnv["TOKEN"] != "s3cret" {
+		t.Fatalf("%v, %v from %v", err, sealed.Process.SecretEnv, plain.Process.SecretEnv)
+	}
+	got, err := n.opened(sealed)
+	if d := cmp.Diff([]string{"OTHER=", "TOKEN=s3cret"}, got); err != nil || d != "" {
+		t.Errorf("%v (-want +got):\n%s", err, d)
+	}
+	again, err := n.seal(plain, sealed)
+	if err != nil || !again.SameProcess(sealed) {
+		t.Errorf("the same values are another release: %v", err)
+	}
+	kept, err := n.seal(withSecrets(map[string]string{"TOKEN": spec.Masked, "NEW": "another"}), sealed)
+	if err != nil || kept.Process.SecretEnv["TOKEN"] != sealed.Process.SecretEnv["TOKEN"] || len(kept.Process.SecretEnv) != 2 {
+		t.Errorf("%v, %v", err, kept.Process.SecretEnv)
+	}
+	if got, err := n.opened(kept); err != nil || got[0] != "NEW=another" {
+		t.Errorf("%q, %v", got, err)
+	}
+	if back, err := n.seal(sealed, spec.App{}); err != nil || !back.SameProcess(sealed) {
+		t.Errorf("out of a snapshot: %v", err)
+	}
+	if _, err := n.seal(withSecrets(map[string]string{"OTHER": sealed.Process.SecretEnv["TOKEN"]}), spec.App{}); api.CodeOf(err) != api.CodeInvalid {
+		t.Errorf("a text that was sealed for another variable: %v", err)
+	}
+	if _, err := n.seal(withSecrets(map[string]string{"NEW": spec.Masked}), sealed); api.CodeOf(err) != api.CodeInvalid {
+		t.Errorf("a value to be kept that is not there: %v", err)
+	}
+	if d := changedIn(sealed, kept); cmp.Diff([]string{"process.secret_env.NEW", "process.secret_env.OTHER"}, d) != "" {
+		t.Errorf("changed: %v", d)
+	}
+}
+
+func TestSecretsStayInTheirPlace(t *testing.T) {
+	n, _ := keyed(t)
+	sealed, err := n.seal(withSecrets(map[string]string{"TOKEN": "s3cret", "OTHER": "x"}), spec.App{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	moved := sealed.Clone()
+	moved.Process.SecretEnv["OTHER"] = sealed.Process.SecretEnv["TOKEN"]
+	renamed := sealed.Clone()
+	renamed.Name = "web2"
+	other, _ := keyed(t)
+	for name, c := range map[string]struct {
+		n   *Node
+		app spec.App
+	}{"another variable": {n, moved}, "another app": {n, renamed}, "another key": {other, sealed}} {
+		if got, err := c.n.opened(c.app); !errors.Is(err, mux.ErrSealed) || got != nil || strings.Contains(err.Error(), "s3cret") {
+			t.Errorf("%s: %q, %v", name, got, err)
+		}
+	}
+	insecure := &Node{}
+	if _, err := insecure.seal(withSecrets(map[string]string{"A": "b"}), spec.App{}); api.CodeOf(err) != api.CodeInvalid || !strings.Contains(err.Error(), "-insecure") {
+		t.Errorf("without a key: %v", err)
+	}
+	if _, err := insecure.opened(sealed); err == nil {
+		t.Error("a node without a key opens secrets")
+	}
+	if app, err := insecure.seal(withSecrets(nil), spec.App{}); err != nil || len(app.Env) != 1 {
+		t.Errorf("an app without secrets: %v", err)
+	}
+}
+
+func TestReseal(t *testing.T) {
+	old, from := keyed(t)
+	fresh, to := keyed(t)
+	sealed, err := old.seal(withSecrets(map[string]string{"TOKEN": "s3cret"}), spec.App{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := maps.Clone(sealed.Process.SecretEnv)
+	moved, err := reseal(sealed, from, to)
+	if err != nil || !maps.Equal(before, sealed.Process.SecretEnv) {
+		t.Fatalf("%v, or the original has changed", err)
+	}
+	if got, err := fresh.opened(moved); err != nil || got[0] != "TOKEN=s3cret" {
+		t.Errorf("%q, %v", got, err)
+	}
+	if _, err := reseal(moved, from, to); !errors.Is(err, mux.ErrSealed) {
+		t.Errorf("with the wrong key: %v", err)
+	}
+}
