@@ -155,7 +155,7 @@ func (n *Node) quorumMembers(s *store.Store) []quorum.Member {
 		if m.Cluster != "" && m.Cluster != state.ID || state.GaveUp(m.ID) {
 			continue
 		}
-		out = append(out, quorum.Member{ID: m.ID, Name: m.Name, Addr: m.Addr, Since: m.Since,
+		out = append(out, quorum.Member{ID: m.ID, Name: m.Name, Addr: m.Addr, Zone: m.Zone, Since: m.Since,
 			Alive: m.Status.Up(), Left: m.Status == mesh.Left})
 	}
 	return out

@@ -20,6 +20,8 @@ type Member struct {
 	Name string
 	// Addr is its peer address, "host:port".
 	Addr string
+	// Zone is the failure zone it is in, "" being one as well: votes are spread over zones.
+	Zone string
 	// Alive is true for a member that answers. Left is true for one that said goodbye.
 	Alive, Left bool
 	// Behind is true for a member known to lack much of the log; it gets no vote until it has caught up.

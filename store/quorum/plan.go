@@ -11,12 +11,13 @@ import (
 //
 // The rules, first match wins: a member that left is removed (the leader hands over first); a server whose place was
 // taken by another identity is removed; a new address is recorded; a vote moves from a dead server to a waiting one;
-// votes are given or taken until their number is right; a new member is added; a long dead non-voter is removed. No
+// votes are given or taken until their number is right; a vote moves to a zone that has two fewer; a new member is added; a long dead non-voter is
+// removed. No
 // change is ever planned that would leave the living voters without a majority.
 func Plan(in Inputs) []Change {
 	v := newView(in)
 	for _, rule := range []func() (Change, bool){
-		v.leaderLeft, v.left, v.replaced, v.readdress, v.dead, v.promote, v.surplus, v.add, v.forget,
+		v.leaderLeft, v.left, v.replaced, v.readdress, v.dead, v.promote, v.surplus, v.spread, v.add, v.forget,
 	} {
 		if c, ok := rule(); ok {
 			return []Change{c}

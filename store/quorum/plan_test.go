@@ -3,6 +3,7 @@ package quorum
 import (
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"testing"
 	"time"
 
@@ -103,6 +104,32 @@ func TestPlanVotes(t *testing.T) {
 		{"no majority: hands off", servers("a*", "b*", "c*", "d"), append(stable("a", "d"), dead("b", time.Hour), dead("c", time.Hour)), ""},
 		{"a dead non-voter", servers("a*", "b"), append(stable("a"), dead("b", 23*time.Hour)), ""},
 		{"a long dead non-voter", servers("a*", "b"), append(stable("a"), dead("b", 24*time.Hour)), "remove b"},
+	})
+}
+
+// zoned puts members into the zones that the last letter of their place names: "a/x".
+func zoned(places ...string) []Member {
+	var out []Member
+	for _, p := range places {
+		id, zone, _ := strings.Cut(p, "/")
+		m := alive(id, time.Minute)
+		m.Zone = zone
+		out = append(out, m)
+	}
+	return out
+}
+
+func TestPlanZones(t *testing.T) {
+	checkPlans(t, []planCase{
+		{"the zone without a vote comes first", servers("a*", "b", "c"), zoned("a/x", "b/x", "c/y"), "add-voter c"},
+		{"the zone with the fewest votes comes first", servers("a*", "b*", "c", "d"), zoned("a/x", "b/x", "c/x", "d/y"), "add-voter d"},
+		{"two votes more than a zone that waits", servers("a*", "b*", "c*", "d"), zoned("a/x", "b/x", "c/y", "d/z"), "demote b"},
+		{"then that one gets it", servers("a*", "b", "c*", "d"), zoned("a/x", "b/x", "c/y", "d/z"), "add-voter d"},
+		{"one vote more is even enough", servers("a*", "b*", "c*", "d"), zoned("a/x", "b/x", "c/y", "d/y"), ""},
+		{"the leader's own zone keeps the leader", servers("a*", "b*", "c*", "d"), zoned("a/x", "b/y", "c/y", "d/z"), "demote c"},
+		{"no zone waits", servers("a*", "b*", "c*", "d"), zoned("a/x", "b/x", "c/x", "d/x"), ""},
+		{"a voter is dead: not now", servers("a*", "b*", "c*", "d"), append(zoned("a/x", "b/x", "d/z"), dead("c", time.Second)), ""},
+		{"too many: of the zone with the most votes", servers("a*", "b*", "c*", "d*"), zoned("a/x", "b/y", "c/y", "d/z"), "demote c"},
 	})
 }
 
@@ -236,7 +263,7 @@ func (w *world) disturb(t *testing.T, r *rand.Rand) {
 		switch before := m; r.IntN(4) {
 		case 0, 1:
 			if !m.Alive {
-				w.members[id] = Member{ID: id, Name: id, Addr: id + ":1", Alive: true, Since: w.now}
+				w.members[id] = Member{ID: id, Name: id, Addr: id + ":1", Zone: zoneOf(id), Alive: true, Since: w.now}
 			}
 		case 2:
 			m.Alive, m.Since = false, w.now
@@ -281,7 +308,7 @@ func (w *world) step(t *testing.T) bool {
 func (w *world) rest(t *testing.T, seed uint64) {
 	t.Helper()
 	for id, m := range w.members {
-		w.members[id] = Member{ID: id, Name: id, Addr: id + ":1", Alive: true, Since: m.Since}
+		w.members[id] = Member{ID: id, Name: id, Addr: id + ":1", Zone: zoneOf(id), Alive: true, Since: m.Since}
 	}
 	w.now = w.now.Add(time.Hour)
 	for range 100 {
@@ -297,6 +324,28 @@ func (w *world) rest(t *testing.T, seed uint64) {
 	}
 	if want := oddUpTo(min(DefaultMaxVoters, len(w.members))); voters != want || len(w.servers) != len(w.members) {
 		t.Fatalf("seed %d: %d voters of %d servers for %d members, want %d voters", seed, voters, len(w.servers), len(w.members), want)
+	}
+	w.checkSpread(t, seed)
+}
+
+// zoneOf has three zones of the nine members.
+func zoneOf(id string) string { return string('x' + id[1]%3) }
+
+// checkSpread finds out whether a vote could move to a zone with fewer.
+func (w *world) checkSpread(t *testing.T, seed uint64) {
+	t.Helper()
+	votes := make(map[string]int)
+	for id, s := range w.servers {
+		if s.Voter {
+			votes[zoneOf(id)]++
+		}
+	}
+	for id, s := range w.servers {
+		for zone, n := range votes {
+			if !s.Voter && n > votes[zoneOf(id)]+1 {
+				t.Fatalf("seed %d: zone %s has %d votes, and %s in zone %s none, which has %d", seed, zone, n, id, zoneOf(id), votes[zoneOf(id)])
+			}
+		}
 	}
 }
 

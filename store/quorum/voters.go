@@ -34,7 +34,7 @@ func (v *view) promote() (Change, bool) {
 }
 
 // surplus takes one vote when there are more than there should be: an even voter is one more that can fail and helps
-// nobody. It waits until every voter is alive, and never touches the leader.
+// nobody. It waits until every voter is alive.
 func (v *view) surplus() (Change, bool) {
 	voters, living, _ := v.count()
 	alive := 0
@@ -46,33 +46,86 @@ func (v *view) surplus() (Change, bool) {
 	if living < voters || voters <= oddUpTo(min(v.Policy.MaxVoters, alive)) {
 		return Change{}, false
 	}
-	pick := -1
-	for i, s := range v.Servers {
-		if !s.Voter || s.ID == v.LeaderID {
-			continue
-		}
-		if pick < 0 || !v.member[s.ID].Since.Before(v.member[v.Servers[pick].ID].Since) {
-			pick = i
-		}
-	}
-	if pick < 0 {
+	s, ok := v.toYield(func(Server) bool { return true })
+	if !ok {
 		return Change{}, false
 	}
-	s := v.Servers[pick]
 	s.Voter = false
 	return Change{Op: OpDemote, Server: s, Reason: fmt.Sprintf("%d voters are too many", voters)}, true
 }
 
-// spare returns the server that has waited longest for a vote, of those that could have one now.
+// spread takes a vote from a zone that has two more than another one in which a server waits: the next round gives it to that one. A zone that
+// fails then takes as few votes with it as can be. It waits until every voter is alive.
+func (v *view) spread() (Change, bool) {
+	voters, living, _ := v.count()
+	to, ok := v.spare()
+	if !ok || living < voters {
+		return Change{}, false
+	}
+	votes := v.votes()
+	s, ok := v.toYield(func(s Server) bool { return votes[v.zone(s)] >= votes[v.zone(to)]+2 && v.safeWithout(s) })
+	if !ok {
+		return Change{}, false
+	}
+	s.Voter = false
+	return Change{Op: OpDemote, Server: s, Reason: fmt.Sprintf("zone %q has %d votes, zone %q %d", v.zone(s), votes[v.zone(s)], v.zone(to), votes[v.zone(to)])}, true
+}
+
+// zone returns the failure zone of a server, "" where it is not known.
+func (v *view) zone(s Server) string { return v.member[s.ID].Zone }
+
+// votes returns the number of voters in each zone.
+func (v *view) votes() map[string]int {
+	votes := make(map[string]int)
+	for _, s := range v.Servers {
+		if s.Voter {
+			votes[v.zone(s)]++
+		}
+	}
+	return votes
+}
+
+// toYield returns the voter that is first to lose its vote, of those that may: of the zone with the most votes the one that is there for the shortest
+// time. It is never the leader.
+func (v *view) toYield(may func(Server) bool) (Server, bool) {
+	votes := v.votes()
+	pick := -1
+	for i, s := range v.Servers {
+		if !s.Voter || s.ID == v.LeaderID || !may(s) {
+			continue
+		}
+		if pick >= 0 {
+			old := v.Servers[pick]
+			more := votes[v.zone(s)] - votes[v.zone(old)]
+			if more < 0 || more == 0 && v.member[s.ID].Since.Before(v.member[old.ID].Since) {
+				continue
+			}
+		}
+		pick = i
+	}
+	if pick < 0 {
+		return Server{}, false
+	}
+	return v.Servers[pick], true
+}
+
+// spare returns the server that is first to get a vote, of those that could have one now: of the zone with the fewest votes the one that has
+// waited longest.
 func (v *view) spare() (Server, bool) {
+	votes := v.votes()
 	pick := -1
 	for i, s := range v.Servers {
 		if !v.waiting(s) {
 			continue
 		}
-		if pick < 0 || v.member[s.ID].Since.Before(v.member[v.Servers[pick].ID].Since) {
-			pick = i
+		if pick >= 0 {
+			old := v.Servers[pick]
+			more := votes[v.zone(s)] - votes[v.zone(old)]
+			if more > 0 || more == 0 && !v.member[s.ID].Since.Before(v.member[old.ID].Since) {
+				continue
+			}
 		}
+		pick = i
 	}
 	if pick < 0 {
 		return Server{}, false
