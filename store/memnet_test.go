@@ -13,10 +13,11 @@ type memnet struct {
 	listeners map[string]*memListener
 	conns     map[*memConn]struct{}
 	cut       map[string]bool
+	oneWay    map[[2]string]bool // from, to
 }
 
 func newMemnet() *memnet {
-	return &memnet{listeners: map[string]*memListener{}, conns: map[*memConn]struct{}{}, cut: map[string]bool{}}
+	return &memnet{listeners: map[string]*memListener{}, conns: map[*memConn]struct{}{}, cut: map[string]bool{}, oneWay: map[[2]string]bool{}}
 }
 
 func (n *memnet) listen(addr string) *memListener {
@@ -31,7 +32,7 @@ func (n *memnet) listen(addr string) *memListener {
 func (n *memnet) dialer(from string) func(context.Context, string) (net.Conn, error) {
 	return func(ctx context.Context, to string) (net.Conn, error) {
 		n.mu.Lock()
-		l, silent := n.listeners[to], n.cut[from] || n.cut[to]
+		l, silent := n.listeners[to], n.cut[from] || n.cut[to] || n.oneWay[[2]string{from, to}]
 		n.mu.Unlock()
 		if silent {
 			<-ctx.Done()
@@ -68,6 +69,25 @@ func (n *memnet) isolate(addr string) {
 			delete(n.conns, c)
 		}
 	}
+}
+
+// sever keeps one address from dialing another, and ends the streams between the two; the other direction goes on. mend undoes it.
+func (n *memnet) sever(from, to string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.oneWay[[2]string{from, to}] = true
+	for c := range n.conns {
+		if c.ends == [2]string{from, to} {
+			_ = c.Conn.Close()
+			delete(n.conns, c)
+		}
+	}
+}
+
+func (n *memnet) mend() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	clear(n.oneWay)
 }
 
 func (n *memnet) heal(addr string) {

@@ -30,6 +30,8 @@ type Status struct {
 	Servers []Server
 	// Hash is State().Hash(): equal on all servers that have the same AppliedIndex.
 	Hash string
+	// SlowDisk is how long the last write of the log took on a disk that is slow; 0 where it is not.
+	SlowDisk time.Duration
 	// Fault says why this server stopped following the configuration; nil while it does.
 	Fault error
 }
@@ -46,6 +48,7 @@ func (s *Store) Status() Status {
 		Term:         s.raft.CurrentTerm(),
 		Servers:      s.Servers(),
 		Hash:         s.hashOf(state),
+		SlowDisk:     s.disk.slowness(),
 		Fault:        s.machine.Fault(),
 	}
 	last := s.raft.LastContact()

@@ -65,6 +65,7 @@ type Store struct {
 	raft    *raft.Raft
 	stream  *stream
 	leader  *leadership
+	disk    *disk
 	hash    atomic.Pointer[hashed]
 	kept    chan struct{} // closed when the keeper has ended
 	recovered
@@ -98,30 +99,31 @@ func Open(o Options) (*Store, error) {
 	if o.Logger == nil {
 		o.Logger = hclog.NewNullLogger()
 	}
+	d := newDisk()
 	log, err := raftlog.Open(raftlog.Options{
-		Dir: o.Dir, ID: o.ID, Cluster: o.Found, Logger: o.Logger.Named("raftlog"),
+		Dir: o.Dir, ID: o.ID, Cluster: o.Found, Logger: o.Logger.Named("raftlog"), Wrote: d.wrote,
 		Check: func(b []byte) error { _, err := fsm.Decode(b); return err },
 	})
 	if err != nil {
 		return nil, fmt.Errorf("open store: %w", err)
 	}
-	s := newStore(o, log)
+	s := newStore(o, log, d)
 	if err := s.start(o); err != nil {
 		return nil, errors.Join(fmt.Errorf("open store: %w", err), s.stream.Close(), log.Close())
 	}
 	return s, nil
 }
 
-func newStore(o Options, log *raftlog.Log) *Store {
+func newStore(o Options, log *raftlog.Log, d *disk) *Store {
 	s := &Store{
-		id: o.ID, dir: o.Dir, log: log, meter: meter{o.Metrics},
+		id: o.ID, dir: o.Dir, log: log, disk: d, meter: meter{o.Metrics},
 		logger: o.Logger.Named("store"),
 		kept:   make(chan struct{}),
 	}
 	s.feed = newFeed(s.meter)
 	s.machine = machine{fsm.New(s.feed.publish), s.logger}
 	s.stream = newStream(o, s.meter)
-	s.leader = newLeadership(s, o.LeaderTasks)
+	s.leader = newLeadership(s, append([]LeaderTask{d.watch}, o.LeaderTasks...))
 	return s
 }
 

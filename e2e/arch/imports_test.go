@@ -227,6 +227,7 @@ var testTable = map[string][]uses{
 		{sysUnix, "looks at sockets and processes from the kernel's side"},
 	},
 	"mesh":          {{"mesh/meshtest", "a network that can lose and part"}},
+	"store":         {{"github.com/anishathalye/porcupine", "whether a history could have happened one after the other"}},
 	"store/raftlog": {{armon, handedMetrics}},
 	"node":          {{"mesh/meshtest", "several nodes in one process"}},
 	"e2e": {

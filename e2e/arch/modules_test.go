@@ -17,6 +17,7 @@ var modules = map[string]string{
 	"github.com/coreos/go-systemd/v22":    "systemd's protocol for readiness and watchdog",
 	"github.com/fsnotify/fsnotify":        "which files have changed",
 	"github.com/gofrs/flock":              "a lock that dies with its process",
+	"github.com/anishathalye/porcupine":   "tests: whether a history could have happened one after the other",
 	"github.com/google/go-cmp":            "tests: readable differences",
 	"github.com/google/renameio/v2":       "files replaced whole, also over a power cut",
 	"github.com/hashicorp/go-hclog":       "logs, in the form that raft writes",

@@ -50,6 +50,8 @@ type Options struct {
 	Cluster string
 	// Check is asked about the bytes of every command in the log; an error makes Open fail with ErrDamaged. Required.
 	Check func(command []byte) error
+	// Wrote is told how long each write of entries took, flushing included; it may be nil and must not block.
+	Wrote func(took time.Duration)
 	// Logger gets what cannot be returned. Required.
 	Logger hclog.Logger
 }
@@ -59,6 +61,7 @@ type Log struct {
 	*raftboltdb.BoltStore
 	dir     string
 	logger  hclog.Logger
+	wrote   func(time.Duration)
 	closing chan struct{}
 	once    sync.Once
 
@@ -94,7 +97,7 @@ func Open(o Options) (*Log, error) {
 	if !marked {
 		marker = Marker{ID: o.ID, Cluster: o.Cluster}
 	}
-	l := &Log{BoltStore: db, dir: o.Dir, logger: o.Logger, closing: make(chan struct{}), marker: marker, marked: marked}
+	l := &Log{BoltStore: db, dir: o.Dir, logger: o.Logger, wrote: o.Wrote, closing: make(chan struct{}), marker: marker, marked: marked}
 	if err := l.prove(found); err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
@@ -217,7 +220,12 @@ func (l *Log) StoreLogs(entries []*raft.Log) error {
 	if err := l.open(); err != nil {
 		return err
 	}
-	return l.BoltStore.StoreLogs(entries)
+	begun := time.Now()
+	err := l.BoltStore.StoreLogs(entries)
+	if l.wrote != nil {
+		l.wrote(time.Since(begun))
+	}
+	return err
 }
 
 func (l *Log) open() error {
