@@ -152,6 +152,31 @@ func (m *Mesh) Leave(ctx context.Context) error {
 	return nil
 }
 
+// Dismiss tells all that a failed member will not come back, as if it had said so itself before it died. It does not wait for the network. A name that
+// is none of a failed member is an ErrNotFailed; of one that has left already nothing is said. A later process of that name is a member like any other.
+func (m *Mesh) Dismiss(name string) error {
+	if !m.enter() {
+		return ErrClosed
+	}
+	defer m.life.RUnlock()
+	for _, member := range *m.facts.members.Load() {
+		if member.Name != name {
+			continue
+		}
+		switch member.Status {
+		case Left:
+			return nil
+		case Failed:
+			from := originOf(member)
+			if !m.keeper.inbox.leave(func(n *notes) bool { return put(n.leaves, name, from, maxMembers) }) {
+				return fmt.Errorf("dismiss %s: too many notices at once", name)
+			}
+			return nil
+		}
+	}
+	return fmt.Errorf("dismiss %s: %w", name, ErrNotFailed)
+}
+
 // reconnect exchanges state with a failed member: after a long partition neither side would ever look for the other.
 func (m *Mesh) reconnect(addr string) {
 	if !m.enter() {

@@ -11,6 +11,8 @@ var (
 	ErrOtherCluster = errors.New("the node belongs to another cluster")
 	// ErrMetadataTooLarge says that this node's tags, zone and version do not fit into gossip.
 	ErrMetadataTooLarge = errors.New("tags, zone and version together are too long for gossip (512 bytes): use fewer or shorter tags")
+	// ErrNotFailed says that only a member that has failed can be dismissed.
+	ErrNotFailed = errors.New("it is no failed member")
 	// ErrClosed says that the mesh has been closed.
 	ErrClosed = errors.New("the mesh is closed")
 )
