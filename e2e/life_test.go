@@ -85,6 +85,7 @@ func TestEndlessLoop(t *testing.T) {
 	total, failed, _ := early.Stop()
 	t.Logf("first worker asked %d; out of the routing after %.1f s, replaced after %.1f s, its request ended after %.1f s; %d of %d requests before were lost",
 		hung.PID, out.Seconds(), took.Seconds(), (<-stuck).Seconds(), len(failed), total)
+	measured(t, 2, "endless loop: out of the choice after %.1f s, replaced after %.1f s, nothing lost after that, %d of %d before", out.Seconds(), took.Seconds(), len(failed), total)
 	for _, f := range failed {
 		if !strings.Contains(f, "EOF") && !strings.Contains(f, "reset") {
 			t.Error(f)
@@ -124,6 +125,9 @@ func TestMemoryAndCronRestart(t *testing.T) {
 			sent := load.Sent()
 			lab.Eventually(t, 20*time.Second, func() error { return atLeast(load.Sent(), sent+200) })
 			report(t, name, load)
+			if name == "memory" {
+				measured(t, 3, "a worker of 250 MB with a limit of 200 MB: replaced, nothing lost at 200/s")
+			}
 		})
 	}
 }
@@ -163,6 +167,9 @@ func TestWorkerOfAnotherUser(t *testing.T) {
 			status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", a.PID))
 			if err != nil || strings.Contains(string(status), "\nUid:\t0") {
 				t.Errorf("the worker runs as root: %v", err)
+			}
+			if !strings.Contains(string(status), "\nNoNewPrivs:\t1\n") {
+				t.Error("the worker may gain privileges by a setuid program")
 			}
 			n.Must("delete", name)
 		})

@@ -4,7 +4,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"runtime"
+	"sync"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // Start is what a worker is started with.
@@ -50,7 +54,12 @@ func (k *Keeper) start(r request) (int, error) {
 	}
 	defer closeAll(theirs)
 	path, argv := s.limited()
-	pid, err := fork(path, argv, &syscall.ProcAttr{Dir: s.Dir, Env: s.Env, Files: numbers(theirs[:s.Inherit]), Sys: sys})
+	attr := &syscall.ProcAttr{Dir: s.Dir, Env: s.Env, Files: numbers(theirs[:s.Inherit]), Sys: sys}
+	do := fork
+	if s.User != nil {
+		do = k.tame.fork
+	}
+	pid, err := do(path, argv, attr)
 	if err != nil {
 		closeAll(rest)
 		return 0, err
@@ -75,6 +84,40 @@ func fork(path string, argv []string, attr *syscall.ProcAttr) (int, error) {
 		return 0, fmt.Errorf("start %s: %w", path, err)
 	}
 	return pid, nil
+}
+
+// tame forks workers that cannot gain privileges, by no program that is run (no_new_privs): whoever runs as another user is not to become root by a
+// setuid program. The attribute belongs to the thread that forks and is not given back, so it is a thread of its own. It lives as long as the process: the
+// kernel ends workers when the thread that forked them ends.
+type tame struct {
+	once  sync.Once
+	calls chan func()
+	err   error
+}
+
+func (t *tame) fork(path string, argv []string, attr *syscall.ProcAttr) (pid int, err error) {
+	t.once.Do(func() {
+		t.calls = make(chan func())
+		ready := make(chan error)
+		go func() {
+			runtime.LockOSThread()
+			ready <- unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+			for call := range t.calls {
+				call()
+			}
+		}()
+		t.err = <-ready
+	})
+	if t.err != nil {
+		return 0, fmt.Errorf("start %s: give up the right to gain privileges: %w", path, t.err)
+	}
+	done := make(chan struct{})
+	t.calls <- func() {
+		pid, err = fork(path, argv, attr)
+		close(done)
+	}
+	<-done
+	return pid, err
 }
 
 func numbers(fds []int) []uintptr {

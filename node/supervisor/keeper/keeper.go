@@ -58,6 +58,7 @@ type Keeper struct {
 	children children
 	current  *link // the node that serves; nil = none
 	guard    *guard
+	tame     tame // forks workers of other users
 }
 
 func newKeeper(log hclog.Logger) *Keeper {
