@@ -60,10 +60,23 @@ func (u unit) text() string {
 	if u.user != "root" {
 		line("# Ports below 1024 without root.")
 		line("AmbientCapabilities=CAP_NET_BIND_SERVICE")
+		b.WriteString(confined())
 	}
 	line()
 	line("[Install]")
 	line("WantedBy=multi-user.target")
+	return b.String()
+}
+
+// confined is what a service that is not root's cannot do.
+func confined() string {
+	var b strings.Builder
+	b.WriteString("# More than that neither the node nor a worker ever gets; and what no app has to do, none can.\nCapabilityBoundingSet=CAP_NET_BIND_SERVICE\n")
+	for _, key := range []string{"NoNewPrivileges", "RestrictSUIDSGID", "ProtectKernelTunables", "ProtectKernelModules", "ProtectKernelLogs", "ProtectClock",
+		"ProtectHostname", "RestrictRealtime", "LockPersonality"} {
+		b.WriteString(key + "=yes\n")
+	}
+	b.WriteString("ProtectSystem=full\nSystemCallArchitectures=native\n")
 	return b.String()
 }
 
