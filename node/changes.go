@@ -60,17 +60,23 @@ func (n *Node) proposeOnce(ctx context.Context, c fsm.Command) (uint64, error) {
 	if err != nil {
 		return 0, err
 	}
-	client := api.NewClient(func(ctx context.Context) (net.Conn, error) { return n.mux.Dial(ctx, mux.API, other.Addr) })
+	reached := false
+	client := api.NewClient(func(ctx context.Context) (net.Conn, error) {
+		c, err := n.mux.Dial(ctx, mux.API, other.Addr)
+		reached = reached || err == nil
+		return c, err
+	})
 	defer client.Close()
 	index, err := client.Apply(ctx, raw)
-	if err != nil {
-		var dial *net.OpError
-		if errors.As(err, &dial) { // the leader cannot be reached; whether another is elected shows soon
-			return 0, store.ErrNoLeader
-		}
-		return 0, err
+	switch {
+	case err == nil:
+		return index, n.store.WaitIndex(ctx, index)
+	case !reached: // whether another is elected shows soon
+		return 0, store.ErrNoLeader
+	case api.CodeOf(err) == "": // the leader may have made the change and died: a second time it would be another one
+		return 0, fmt.Errorf("%w: %w", store.ErrTimeout, err)
 	}
-	return index, n.store.WaitIndex(ctx, index)
+	return 0, err
 }
 
 // noQuorum says why the configuration cannot be changed now.

@@ -87,6 +87,9 @@ func (n *Node) join(ctx context.Context) {
 			case api.CodeOf(err) == api.CodeGivenUp:
 				n.beGivenUp()
 				return
+			case api.CodeOf(err) == api.CodeExpelled:
+				n.end(err)
+				return
 			case fresh && final(err):
 				n.end(fmt.Errorf("cannot join %s: %w", addr, explain(err)))
 				return

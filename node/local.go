@@ -192,7 +192,12 @@ func (n *Node) localWarnings(l api.LocalStatus) []api.Warning {
 	out = append(out, n.hungWarnings()...)
 	out = append(out, n.uncaughtWarnings()...)
 	out = append(out, n.ejectionWarnings(time.Now())...)
-	if f := n.store.Status().Fault; f != nil {
+	st := n.store.Status()
+	if st.SlowDisk > 0 {
+		out = append(out, api.Warning{What: fmt.Sprintf("the disk of %s is slow: a change of the configuration took %s to write", n.s.Node, st.SlowDisk.Round(100*time.Millisecond)),
+			Remedy: "see what else writes there, or move -data-dir; until then another server leads"})
+	}
+	if f := st.Fault; f != nil {
 		out = append(out, api.Warning{What: fmt.Sprintf("%s does not follow the configuration: %v", n.s.Node, f), Remedy: "use the same release of meshnode on all servers"})
 	}
 	slices.SortFunc(out, func(a, b api.Warning) int { return strings.Compare(a.What, b.What) })

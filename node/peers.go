@@ -2,10 +2,12 @@ package node
 
 import (
 	"context"
+	"errors"
 	"regexp"
 
 	"meshnode/node/api"
 	"meshnode/node/supervisor/output"
+	"meshnode/store"
 	"meshnode/store/fsm"
 )
 
@@ -19,7 +21,7 @@ func (b peerBackend) Hello(ctx context.Context, from api.Hello) (api.Hello, erro
 		return mine, err
 	}
 	if from.ID == mine.ID {
-		return mine, nil
+		return mine, copied(from, mine)
 	}
 	if b.n.gaveUp(from.ID) {
 		return mine, api.Errorf(api.CodeGivenUp, "stop it, empty its data folder and start it again", "this server (%s) was given up by `meshnode recover`", from.ID)
@@ -32,11 +34,40 @@ func (b peerBackend) Hello(ctx context.Context, from api.Hello) (api.Hello, erro
 		if m.Name == from.Node && m.ID != from.ID && m.Addr != from.Addr && m.Status.Up() {
 			return mine, taken(from.Node, m.Addr)
 		}
+		// It may have moved. Whoever still answers at the old address says whether he is the same.
+		if m.ID == from.ID && m.Addr != from.Addr && m.Status.Up() {
+			if err := b.n.stillThere(ctx, from, m.Addr); err != nil {
+				return mine, err
+			}
+		}
 	}
 	if yields(mine, from) {
 		b.n.end(&yieldError{cluster: from.Cluster, addr: from.Addr})
 	}
 	return mine, nil
+}
+
+// oldPlaceLimit is how long a server's former address is asked; the one that greets waits for helloLimit.
+const oldPlaceLimit = helloLimit / 2
+
+// stillThere is an error if another server answers at the former address of the one that greets, with the same identity.
+func (n *Node) stillThere(ctx context.Context, from api.Hello, addr string) error {
+	ctx, cancel := context.WithTimeout(ctx, oldPlaceLimit)
+	defer cancel()
+	other, err := n.greetPeer(ctx, addr)
+	if err != nil {
+		return nil
+	}
+	return copied(from, other)
+}
+
+// copied is an error if the one that greets and another one, which is up, are two servers with one identity.
+func copied(from, other api.Hello) error {
+	if from.ID != other.ID || from.Addr == other.Addr {
+		return nil
+	}
+	return api.Errorf(api.CodeExpelled, "empty its data folder, all but cluster.key, and start it again as a new server",
+		"this server's data folder is a copy: %s is up at %s with the same identity", other.ID, other.Addr)
 }
 
 func taken(node, addr string) error {
@@ -53,6 +84,10 @@ func (b peerBackend) Apply(ctx context.Context, command []byte) (uint64, error) 
 		return 0, api.Errorf(api.CodeNotLeader, "", "this server is not the leader")
 	}
 	res, err := b.n.store.Apply(ctx, c)
+	var other *store.NotLeaderError
+	if errors.As(err, &other) || errors.Is(err, store.ErrNoLeader) { // not any more: nothing was changed
+		return 0, api.Errorf(api.CodeNotLeader, "", "%s", err)
+	}
 	return res.Index, asAPI(err)
 }
 

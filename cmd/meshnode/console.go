@@ -102,6 +102,10 @@ func (c *console) printError(err error) {
 }
 
 func exitCode(err error) int {
+	var ended *nodeEnded
+	if errors.As(err, &ended) {
+		return exitFailed
+	}
 	switch api.CodeOf(err) {
 	case api.CodeConflict, api.CodeForbidden, api.CodeInvalid, api.CodeNoQuorum, api.CodeGivenUp:
 		return exitRefused

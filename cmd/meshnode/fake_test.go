@@ -163,6 +163,11 @@ func (f *fakeNode) Leave(context.Context) error {
 	return f.fail
 }
 
+func (f *fakeNode) ForceLeave(_ context.Context, node string) error {
+	f.note("force-leave", node)
+	return f.fail
+}
+
 func (f *fakeNode) Set(_ context.Context, values map[string]string) (api.Change, error) {
 	if f.status.Settings == nil {
 		f.status.Settings = map[string]string{}
@@ -293,7 +298,7 @@ func online(t *testing.T, f *fakeNode) *terminal {
 	if err != nil {
 		t.Fatal(err)
 	}
-	term.server = api.NewServer(api.Options{Cluster: f, Apps: f, Releases: f, Rescue: f, Logs: f, Explains: f, Admissions: f, Tokens: f, Local: true,
+	term.server = api.NewServer(api.Options{Cluster: f, Members: f, Apps: f, Releases: f, Rescue: f, Logs: f, Explains: f, Admissions: f, Tokens: f, Local: true,
 		Access: api.Access{Audits: accessOf{f}, Operators: accessOf{f}}})
 	term.served = make(chan error, 1)
 	go func() { term.served <- term.server.Serve(l) }()

@@ -35,5 +35,15 @@ func (c *console) runWith(ctx context.Context, flags *config.Flags, app func(con
 	if err != nil {
 		return err
 	}
-	return c.runNode(ctx, settings, nodeOptions{out: c.out, version: c.version, app: app})
+	if err := c.runNode(ctx, settings, nodeOptions{out: c.out, version: c.version, app: app}); err != nil {
+		return &nodeEnded{err}
+	}
+	return nil
 }
+
+// nodeEnded is why a node has ended. Whatever it is, it is a failure and no refusal: to the keeper the code of that one would be a crash, and the node
+// would be started again.
+type nodeEnded struct{ error }
+
+// Unwrap makes errors.As find what tells how it was said.
+func (e *nodeEnded) Unwrap() error { return e.error }

@@ -171,6 +171,10 @@ func TestForeground(t *testing.T) {
 		"  -cores: \"x\" is not a whole number; leave it out to use all cores\n"+
 		"  -log-level: there is no level \"loud\"; use one of trace, debug, info, warn, error\n")
 	term.runNode = func(context.Context, config.Settings, nodeOptions) error {
+		return api.Errorf(api.CodeConflict, "start this one with another name", "the name is taken")
+	}
+	term.expect(t, "-node a", exitFailed, "", "meshnode: the name is taken; start this one with another name\n")
+	term.runNode = func(context.Context, config.Settings, nodeOptions) error {
 		return fmt.Errorf("open the peer port: in use")
 	}
 	term.expect(t, "-node n", exitFailed, "", "meshnode: open the peer port: in use\n")
@@ -232,6 +236,24 @@ func TestToken(t *testing.T) {
 	} {
 		term.expect(t, line, exitFailed, "", "meshnode: "+want+"\nsee: meshnode help token\n")
 	}
+}
+
+func TestForceLeave(t *testing.T) {
+	members := func(role string) []api.MemberStatus {
+		return []api.MemberStatus{{Node: "web-1", Status: "alive", Role: "leader"}, {Node: "web-2", Status: "left", Role: role}}
+	}
+	term := online(t, &fakeNode{status: api.Status{Members: members("")}})
+	term.expect(t, "force-leave web-2", exitDone, "web-2 is taken out of the cluster\n", "")
+	term.expect(t, "force-leave web-2 -json", exitDone, "{\n  \"node\": \"web-2\",\n  \"removed\": true\n}\n", "")
+	term.expect(t, "force-leave -detach web-2", exitDone, "web-2 is being taken out of the cluster\n", "")
+	term.expect(t, "force-leave", exitFailed, "", "meshnode: name one server, as `meshnode members` shows it\nsee: meshnode help force-leave\n")
+
+	term = online(t, &fakeNode{status: api.Status{Members: members("voter")}})
+	term.expect(t, "force-leave web-2 -wait 1ms", exitFailed, "",
+		"meshnode: not waiting any longer; the leader takes the server out as soon as that leaves enough votes\n")
+
+	term = online(t, &fakeNode{fail: api.Errorf(api.CodeConflict, "run `meshnode leave` there, or stop it first", "web-2 is up (alive)")})
+	term.expect(t, "force-leave web-2", exitRefused, "", "meshnode: web-2 is up (alive); run `meshnode leave` there, or stop it first\n")
 }
 
 func TestLeave(t *testing.T) {

@@ -26,6 +26,12 @@ type Cluster interface {
 	Set(ctx context.Context, values map[string]string) (Change, error)
 }
 
+// Members looks after the servers of the cluster.
+type Members interface {
+	// ForceLeave takes a server that has failed out of the cluster, as if it had left.
+	ForceLeave(ctx context.Context, node string) error
+}
+
 // Apps carries out the operator's changes. Each returns once the change is committed; the nodes follow on their own.
 type Apps interface {
 	// Start creates or replaces an app.

@@ -74,6 +74,11 @@ func (c *Client) Leave(ctx context.Context) error {
 	return c.call(ctx, http.MethodPost, "/v1/leave", nil, nil)
 }
 
+// ForceLeave takes a server that has failed out of the cluster.
+func (c *Client) ForceLeave(ctx context.Context, node string) error {
+	return c.call(ctx, http.MethodPost, "/v1/members/"+url.PathEscape(node)+"/leave", nil, nil)
+}
+
 // Start creates or replaces an app.
 func (c *Client) Start(ctx context.Context, request StartRequest) (Change, error) {
 	return post[Change](ctx, c, "/v1/apps", request)

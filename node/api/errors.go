@@ -16,6 +16,7 @@ const (
 	CodeInvalid     = "invalid"     // the request itself is wrong
 	CodeForbidden   = "forbidden"   // whoever asks may not
 	CodeUnavailable = "unavailable" // not now: starting, leaving, overloaded, or too slow
+	CodeExpelled    = "expelled"    // the server that asks must end: it is a copy of another one
 	CodeFailed      = "failed"      // it was tried and went wrong
 	CodeGivenUp     = "given_up"    // the server that asks was given up for good, and is no part of the cluster any more
 )
@@ -66,7 +67,7 @@ func httpStatus(code string) int {
 	switch code {
 	case CodeNotFound:
 		return http.StatusNotFound
-	case CodeConflict, CodeGivenUp:
+	case CodeConflict, CodeGivenUp, CodeExpelled:
 		return http.StatusConflict
 	case CodeForbidden:
 		return http.StatusForbidden

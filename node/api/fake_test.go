@@ -53,6 +53,10 @@ func (f *fake) Explain(ctx context.Context, q ExplainQuery) (Explanation, error)
 	return Explanation{App: q.App}, f.note(ctx, q)
 }
 
+func (f *fake) ForceLeave(ctx context.Context, node string) error {
+	return f.note(ctx, "force-leave "+node)
+}
+
 func (f *fake) Leave(ctx context.Context) error { return f.note(ctx, "leave") }
 
 func (f *fake) Set(ctx context.Context, values map[string]string) (Change, error) {
@@ -175,7 +179,7 @@ func serve(t *testing.T, f *fake, local bool) (*Server, *Client, string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := NewServer(Options{Cluster: f, Apps: f, Releases: f, Rescue: f, Logs: f, Peer: f, Explains: f, Admissions: f, Tokens: f, Local: local})
+	s := NewServer(Options{Cluster: f, Members: f, Apps: f, Releases: f, Rescue: f, Logs: f, Peer: f, Explains: f, Admissions: f, Tokens: f, Local: local})
 	served := make(chan error, 1)
 	go func() { served <- s.Serve(l) }()
 	client := NewClient(func(ctx context.Context) (net.Conn, error) {

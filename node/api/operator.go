@@ -83,6 +83,9 @@ func (s *Server) operatorRoutes(mux *http.ServeMux, o Options) {
 
 // nodeRoutes adds what is done to nodes and what runs on them, and what changes no app.
 func (s *Server) nodeRoutes(mux *http.ServeMux, o Options) {
+	s.handle(mux, "POST /v1/members/{node}/leave", func(ctx context.Context, c call) (any, error) {
+		return nil, o.Members.ForceLeave(ctx, c.PathValue("node"))
+	})
 	s.handle(mux, "POST /v1/settings", func(ctx context.Context, c call) (any, error) {
 		var request setRequest
 		if err := c.decode(&request, true); err != nil {

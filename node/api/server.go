@@ -28,9 +28,10 @@ const (
 	sameVersion = "use the same version of meshnode on both ends"
 )
 
-// Options are what a Server needs. A server for the operator needs Cluster, Apps, Releases, Rescue and Logs; one for peers needs Peer.
+// Options are what a Server needs. A server for the operator needs Cluster, Members, Apps, Releases, Rescue and Logs; one for peers needs Peer.
 type Options struct {
 	Cluster  Cluster
+	Members  Members
 	Apps     Apps
 	Releases Releases
 	Logs     Logs
