@@ -1,11 +1,13 @@
 package e2e
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -180,6 +182,36 @@ func TestOrderlyStopAndNothingLeftBehind(t *testing.T) {
 	victim.Restart()
 	took := lab.Eventually(t, 10*time.Second, func() error { return gone(a.PID) })
 	t.Logf("the detached child of the killed node's worker was ended %.1f s after the node came back", took.Seconds())
+	nodes[0].Must("delete", "parent")
+	secondSignal(t, l, nodes)
+}
+
+// secondSignal stops a node that has a connection which does not end: it waits for it, until it is told again.
+func secondSignal(t *testing.T, l *lab.Lab, nodes []*lab.Node) {
+	t.Helper()
+	nodes[0].Must("start", "-n", "web", "-i", "1", lab.App(t, "plain.js"))
+	a, end, err := lab.Hold(l.Client(true), nodes[0].URL(3000, "/hold"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer end()
+	n := nodes[strings.IndexByte("123", a.Node[1])]
+	n.Signal(syscall.SIGTERM)
+	lab.Eventually(t, 10*time.Second, func() error {
+		if c, err := l.Dial(n.IP+":3000", time.Now().Add(time.Second)); err == nil {
+			c.Close()
+			return errors.New("its door is open")
+		}
+		return nil
+	})
+	if gone(a.PID) == nil {
+		t.Error("the worker ended with a connection open")
+	}
+	n.Signal(syscall.SIGTERM)
+	if _, _, err := n.Exited(5 * time.Second); err != nil {
+		t.Errorf("after the second signal: %v", err)
+	}
+	lab.Eventually(t, 5*time.Second, func() error { return gone(a.PID) })
 }
 
 // logs shows the lines of all nodes, describe the app, and leave takes a server out.

@@ -100,6 +100,7 @@ func (c *large) begin() {
 	}
 	c.row("started at once with the same line", "all processes are there after %.1f s, all see all after %.1f s, %d voters after %.1f s", started.Seconds(),
 		last.Sub(begun).Seconds(), min(c.size, 5), voters.Seconds())
+	measured(c.t, 58, "%d servers: all see all after %.1f s, %d voters after %.1f s", c.size, last.Sub(begun).Seconds(), min(c.size, 5), voters.Seconds())
 }
 
 func (c *large) prepare(h *lab.Host) *lab.Node {
@@ -248,6 +249,7 @@ func (c *large) death(i int) {
 	n.Kill()
 	last := c.seen("member failed", n, begun, time.Minute)
 	c.row(who+" killed", "all others say so after %.1f s", last.Sub(begun).Seconds())
+	measured(c.t, 8, "%s of %d killed: all others say so after %.1f s", who, c.size, last.Sub(begun).Seconds())
 	witness := c.nodes[(i+1)%len(c.nodes)]
 	took := lab.Eventually(c.t, time.Minute, func() error {
 		s, err := witness.Status()

@@ -72,7 +72,7 @@ func TestKilledWorkerCostsOnlyWhatWasOnIt(t *testing.T) {
 		t.Errorf("%d requests failed, more than can have been in flight on one worker", len(failed))
 	}
 	took := ready(t, nodes[1], 6, 10*time.Second)
-	t.Logf("all workers are ready again %.1f s after the check began", took.Seconds())
+	measured(t, 1, "%d of %d requests lost at 300/s, all workers ready again %.1f s later", len(failed), total, took.Seconds())
 }
 
 func pick(t *testing.T, ws []api.WorkerStatus, node, worker string) api.WorkerStatus {
@@ -172,7 +172,7 @@ func TestKilledLeaderAndLostQuorum(t *testing.T) {
 	if r.Code != 2 || !strings.Contains(r.Err, "1 of 3 voters") {
 		t.Errorf("scale without quorum: exit %d, %q; want 2 and the reason", r.Code, r.Err)
 	}
-	t.Logf("without quorum: %s", r.Err)
+	measured(t, 15, "100 of 100 requests served; a change: exit %d, %q", r.Code, strings.TrimSpace(r.Err))
 	if st, err := rest[0].Status(); err != nil || st.Quorum || st.Leader != "" {
 		t.Errorf("status without quorum: %+v, %v", st, err)
 	}

@@ -3,6 +3,7 @@ package e2e
 import (
 	"maps"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -93,6 +94,8 @@ func cutLink(t *testing.T, l *lab.Lab, nodes []*lab.Node, streams []*stream, cut
 			}
 		}
 	}
+	failed, sent, last := lostOf(streams)
+	measured(t, 16, "%s: %d of %d requests lost, the last one due %.2f s after the cut", strings.ReplaceAll(t.Name(), "TestBadLinks/", ""), failed, sent, last)
 	for _, n := range nodes {
 		n.Voters(20*time.Second, 4, 3)
 	}

@@ -75,6 +75,8 @@ func TestStoppedAndKilledServer(t *testing.T) {
 			})
 			tell(t, []*stream{s}, where)
 			lostWith(t, s, held)
+			f, n, last := lostOf([]*stream{s})
+			measured(t, map[syscall.Signal]int{syscall.SIGSTOP: 9, syscall.SIGKILL: 8}[c.sig], "%d of %d requests at %d/s lost, the last one due %.2f s after it", f, n, s.rate, last)
 			for _, f := range unserved([]*stream{s}, where, "h3") {
 				t.Log("lost, and nothing of it had been on that server before:", f)
 			}

@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"fmt"
 	"os"
 	"testing"
 
@@ -10,5 +11,9 @@ import (
 func TestMain(m *testing.M) {
 	code := m.Run()
 	lab.Cleanup()
+	if err := writeMatrix(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
+	}
 	os.Exit(code)
 }

@@ -54,6 +54,7 @@ func TestStartMistakes(t *testing.T) {
 			t.Fatal(err)
 		}
 		oneLine(t, code, out, "another cluster key", "cluster.key")
+		measured(t, 33, "%q", lineWith(out, "another cluster key"))
 		os.RemoveAll(n.Dir) // the key that was given is kept there
 	})
 	t.Run("mistyped key", func(t *testing.T) {
@@ -102,6 +103,7 @@ func TestStartMistakes(t *testing.T) {
 			t.Fatal(err)
 		}
 		oneLine(t, code, out, "7946", "in use", "-bind")
+		measured(t, 45, "%q", lineWith(out, "in use"))
 	})
 	t.Run("data folder in use", func(t *testing.T) {
 		n := l.Host(1).Prepare()

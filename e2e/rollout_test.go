@@ -168,6 +168,7 @@ func TestReleaseThatBreaksOnTheSecondNode(t *testing.T) {
 	}
 	all(t, nodes[0], 1, 6)
 	lost(t, "a release that breaks on the second node", load)
+	measured(t, 5, "nothing lost at 300/s; exit %d: %q", r.Code, lineWith(r.Err, "is refused"))
 	after := pids(t, leader)
 	kept := 0
 	for pid := range after {
@@ -254,6 +255,7 @@ func TestLeaderKilledInTheMiddleOfARollout(t *testing.T) {
 	lostAtMost(t, inFlight, "leader killed in the middle of a rollout", load)
 	leader.Restart()
 	all(t, leader, 2, 6)
+	measured(t, 56, "the release is finished by the next leader, exit %d; the old one has it when it is back", r.Code)
 }
 
 // An app that cannot run twice has its gap on one server at a time, and the others serve meanwhile.

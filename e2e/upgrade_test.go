@@ -168,6 +168,7 @@ func TestUpgradeLosesNothing(t *testing.T) {
 		ready(t, n, 4, 5*time.Second)
 	}
 	lost(t, "upgrade of both nodes", load)
+	measured(t, 11, "two upgrades at 300/s: nothing lost, %d long connections and all workers stay", len(long))
 	counted(t, nodes[0], 500)
 	for _, e := range long {
 		e.ask(t, "at the end")
@@ -262,6 +263,7 @@ func TestBrokenBinariesAreRefused(t *testing.T) {
 		}
 	}
 	lost(t, "broken binaries", load)
+	measured(t, 13, "seven kinds of broken binaries: each refused with exit 2 and the reason, nothing lost at 200/s")
 	if after := pids(t, n); !maps.Equal(before, after) || n.Inner() != inner {
 		t.Errorf("the workers were %v and are %v, node %d and %d", before, after, inner, n.Inner())
 	}
@@ -298,6 +300,7 @@ func TestKilledNodeProcessCostsNothing(t *testing.T) {
 	sent := load.Sent()
 	lab.Eventually(t, 20*time.Second, func() error { return atLeast(load.Sent(), sent+300) })
 	lostAtMost(t, 2*inFlight, "kill -9 of the node process, twice", load)
+	measured(t, 12, "twice at 300/s: the same workers serve on, and what crossed the node at most is lost")
 	if k := kin(nodes[0]); len(k) != 1 {
 		t.Errorf("node processes %v", k)
 	}

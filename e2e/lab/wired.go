@@ -44,6 +44,18 @@ func (l *Lab) Carried(from, to *Host) wire.Count {
 	return l.wired().wire.Count(port(from), port(to))
 }
 
+// Record keeps what the hosts say to each other, up to a number of bytes, until the returned function is called.
+func (l *Lab) Record(most int) func() []wire.Frame {
+	l.t.Helper()
+	return l.wired().wire.Record(most)
+}
+
+// Replay gives a recorded frame to the host that it was for once more.
+func (l *Lab) Replay(f wire.Frame) {
+	l.t.Helper()
+	l.wired().wire.Inject(f.To, f.Data)
+}
+
 func (l *Lab) wired() *wired {
 	l.t.Helper()
 	w, ok := l.fabric.(*wired)

@@ -3,6 +3,7 @@ package wire
 import (
 	"math/rand/v2"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -35,6 +36,9 @@ func openPath(to *os.File) *path {
 	return p
 }
 
+// lateBy is how long a late frame is held back.
+const lateBy = 5 * time.Millisecond
+
 // close delivers nothing more. Nobody may send any more.
 func (p *path) close() {
 	close(p.queue)
@@ -45,10 +49,46 @@ func (p *path) close() {
 // it, is delivered at once.
 func (p *path) send(b []byte) {
 	r := p.rule.Load()
-	if r.Cut || r.Loss > 0 && rand.Float64() < r.Loss {
+	if r.Cut || r.Loss > 0 && rand.Float64() < r.Loss || r.NoUDP && isUDP(b) {
 		p.lost.Add(1)
 		return
 	}
+	if r.Bad != (Damage{}) {
+		if b = p.damage(r.Bad, b); b == nil {
+			return
+		}
+	}
+	p.forward(r, b)
+}
+
+// isUDP reports whether a frame carries UDP over IPv4.
+func isUDP(b []byte) bool {
+	const ipProtocol = 9 // bytes into the packet
+	return len(b) > header+ipProtocol && b[12] == 8 && b[13] == 0 && b[header+ipProtocol] == 17
+}
+
+// damage does to a frame what the rule wants, and returns what is still to be sent. The bytes themselves are others' as well.
+func (p *path) damage(d Damage, b []byte) []byte {
+	if len(b) > header && rand.Float64() < d.Changed {
+		b = slices.Clone(b)
+		b[header+rand.IntN(len(b)-header)] ^= 1 << rand.IntN(8)
+	}
+	if rand.Float64() < d.Twice {
+		p.write(b)
+	}
+	if rand.Float64() >= d.Late {
+		return b
+	}
+	late := slices.Clone(b)
+	p.done.Go(func() {
+		time.Sleep(lateBy)
+		p.write(late)
+	})
+	return nil
+}
+
+// forward lets a frame pass, after its delay.
+func (p *path) forward(r *Rule, b []byte) {
 	delay := r.Delay
 	if r.Jitter > 0 {
 		delay += time.Duration((2*rand.Float64() - 1) * float64(r.Jitter))

@@ -13,12 +13,21 @@ type Rule struct {
 	Jitter time.Duration // Jitter is the most by which a frame's delay differs from Delay, either way.
 	Loss   float64       // Loss is the share of frames that vanish, in [0,1].
 	Cut    bool          // Cut lets nothing pass.
+	NoUDP  bool          // NoUDP lets no UDP over IPv4 pass, as a firewall that knows TCP only.
+	Bad    Damage        // Bad is what happens to frames that do pass.
+}
+
+// Damage says what share of frames arrives otherwise than sent, each in [0,1].
+type Damage struct {
+	Twice   float64 // Twice arrive two times.
+	Changed float64 // Changed have one byte behind the addresses changed.
+	Late    float64 // Late are overtaken by those that are sent within the next 5 ms.
 }
 
 // Count is what became of the frames of one direction since they were counted first.
 type Count struct {
 	Passed  uint64 // Passed were written to the other device.
-	Lost    uint64 // Lost were dropped by Loss or Cut.
+	Lost    uint64 // Lost were dropped by Loss, Cut or NoUDP.
 	Refused uint64 // Refused found the queue full, or the other device down.
 }
 
@@ -30,6 +39,19 @@ type Switch struct {
 	ports []*port
 	paths map[[2]int]*path
 	table map[mac]*port // where an address was seen last
+	tape  *tape         // nil = nothing is recorded
+}
+
+// Frame is one that was recorded.
+type Frame struct {
+	To   int // To is the port that it went to.
+	Data []byte
+}
+
+// tape keeps what passes, up to a number of bytes.
+type tape struct {
+	frames []Frame
+	left   int
 }
 
 type mac [6]byte
@@ -70,6 +92,29 @@ func (s *Switch) Set(from, to int, r Rule) {
 	if p := s.path(from, to); p != nil {
 		p.rule.Store(&r)
 	}
+}
+
+// Record keeps a copy of all frames from now on, up to the given number of bytes, until the returned function is called, which gives them away. One
+// recording goes on at a time.
+func (s *Switch) Record(most int) func() []Frame {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	kept := &tape{left: most}
+	s.tape = kept
+	return func() []Frame {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.tape = nil
+		return kept.frames
+	}
+}
+
+// Inject writes a frame to the device at a port, as if it had come by the cable.
+func (s *Switch) Inject(to int, frame []byte) {
+	s.mu.Lock()
+	p := s.ports[to]
+	s.mu.Unlock()
+	_, _ = p.dev.Write(frame) // a device that is full drops it, as any would
 }
 
 // Count says what became of the frames of one direction.
@@ -123,8 +168,30 @@ func (s *Switch) read(p *port) {
 		if n < header {
 			continue
 		}
-		for _, out := range s.route(p, mac(b[:6]), mac(b[6:12])) {
+		ways := s.route(p, mac(b[:6]), mac(b[6:12]))
+		s.keep(ways, b[:n])
+		for _, out := range ways {
 			out.send(b[:n])
+		}
+	}
+}
+
+// keep records a frame, if somebody wants it.
+func (s *Switch) keep(ways []*path, b []byte) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.tape == nil {
+		return
+	}
+	for number, p := range s.ports {
+		if len(b) > s.tape.left {
+			return
+		}
+		for _, w := range ways {
+			if w.to == p.dev {
+				s.tape.left -= len(b)
+				s.tape.frames = append(s.tape.frames, Frame{number, append([]byte(nil), b...)})
+			}
 		}
 	}
 }
