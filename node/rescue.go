@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"meshnode/node/api"
@@ -14,10 +15,11 @@ import (
 	"meshnode/store/spec"
 )
 
-// rescueBackend is for the day on which servers are lost. ctx is the node's.
+// rescueBackend is for the day on which servers are lost.
 type rescueBackend struct {
-	n   *Node
-	ctx context.Context
+	n     *Node
+	ctx   context.Context // of the node
+	asked *atomic.Bool    // this process is to be replaced for a recovery
 }
 
 // Snapshot implements api.Rescue. A command that changes nothing is agreed on first, so that what this node has then is the present.
@@ -76,6 +78,7 @@ func (b rescueBackend) Recover(ctx context.Context, q api.RecoverRequest) (api.R
 	if err := n.o.Keeper.Upgrade(fmt.Sprintf("/proc/%d/exe", os.Getpid())); err != nil {
 		return api.Recovery{}, errors.Join(refuse("nothing was changed, try again", "cannot start anew: %v", err), store.CancelRecovery(n.dir.join("raft")))
 	}
+	b.asked.Store(true)
 	n.life.wg.Go(b.follow)
 	out.Running = true
 	return out, nil
@@ -106,10 +109,13 @@ func (b rescueBackend) follow() {
 // Recovered implements api.Rescue.
 func (b rescueBackend) Recovered(context.Context) (api.Recovery, error) {
 	n := b.n
+	if b.asked.Load() { // it is this process's successor that carries it out
+		o, err := n.o.Keeper.Outcome()
+		return api.Recovery{Running: o.Error == "", Error: o.Error}, err
+	}
 	r, failed := n.store.Recovered()
 	if r == nil && failed == nil {
-		o, err := n.o.Keeper.Outcome()
-		return api.Recovery{Running: o.Running, Error: o.Error}, err
+		return api.Recovery{}, nil
 	}
 	out := api.Recovery{Node: n.s.Node, Index: n.store.State().Index}
 	if r != nil {

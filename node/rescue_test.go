@@ -106,7 +106,7 @@ func TestSnapshotOfANode(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := alone(t)
 		before := n.store.State()
-		s, err := rescueBackend{n, t.Context()}.Snapshot(t.Context())
+		s, err := rescueBackend{n: n}.Snapshot(t.Context())
 		if err != nil || !s.Current || s.Cluster != "c1" || s.Index <= before.Index {
 			t.Fatalf("%+v, %v", s, err)
 		}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -116,7 +117,7 @@ func (n *Node) healthy() (bool, string) {
 
 // control is what operators get, whichever way they come; caller says who is at the other end.
 func (n *Node) control(ctx context.Context, caller func(net.Conn) api.Caller) api.Options {
-	return api.Options{Local: true, Cluster: clusterBackend{n}, Members: membersBackend{n}, Apps: appsBackend{n}, Releases: releasesBackend{n}, Rescue: rescueBackend{n, ctx}, Logs: logsBackend{n},
+	return api.Options{Local: true, Cluster: clusterBackend{n}, Members: membersBackend{n}, Apps: appsBackend{n}, Releases: releasesBackend{n}, Rescue: rescueBackend{n, ctx, &atomic.Bool{}}, Logs: logsBackend{n},
 		Upgrades: upgradeBackend{n}, Explains: explainBackend{n}, Admissions: admissionsBackend{n}, Tokens: tokensBackend{n}, Logger: n.log, Metrics: n.tele.Metrics,
 		Access: api.Access{Audits: auditsBackend{n}, Operators: operatorsBackend{n}, Caller: caller}}
 }

@@ -30,7 +30,7 @@ func snapshotVerb() verb {
 			"inspect needs no node, and shows no variables. It reads configuration.bin of a data folder too.",
 			"restore makes apps and settings what they are in the file, shows what that changes, and asks.",
 			"Apps that are not in it are deleted; others become new releases, rolled out like any. A file of",
-			"another cluster, or of one that is gone, is as good.",
+			"another cluster, or of one that is gone, is as good. Servers, and how they are let in, stay.",
 		},
 		examples: []string{"meshnode snapshot save backup.snap", "meshnode snapshot inspect backup.snap", "meshnode snapshot restore backup.snap"},
 		declare: func(fs *flag.FlagSet) action {
