@@ -43,6 +43,12 @@ func (n *Node) propose(ctx context.Context, c fsm.Command) (uint64, error) {
 	}
 }
 
+// A leader that was cut off or stopped a moment ago is the leader still to this server, until another is elected.
+const (
+	leaderDial   = time.Second      // how long it may take to open a stream to it
+	leaderAnswer = 10 * time.Second // how long it may take to answer, beyond what raft gives up a change in
+)
+
 func (n *Node) proposeOnce(ctx context.Context, c fsm.Command) (uint64, error) {
 	if n.store.State().ID == "" {
 		return 0, store.ErrNoLeader
@@ -62,12 +68,16 @@ func (n *Node) proposeOnce(ctx context.Context, c fsm.Command) (uint64, error) {
 	}
 	reached := false
 	client := api.NewClient(func(ctx context.Context) (net.Conn, error) {
+		ctx, cancel := context.WithTimeout(ctx, leaderDial)
+		defer cancel()
 		c, err := n.mux.Dial(ctx, mux.API, other.Addr)
 		reached = reached || err == nil
 		return c, err
 	})
 	defer client.Close()
-	index, err := client.Apply(ctx, raw)
+	asked, cancel := context.WithTimeout(ctx, leaderAnswer)
+	defer cancel()
+	index, err := client.Apply(asked, raw)
 	switch {
 	case err == nil:
 		return index, n.store.WaitIndex(ctx, index)
