@@ -61,9 +61,13 @@ func TestMajorityLostForGood(t *testing.T) {
 	nodes[0].Restart()
 	l.AddHost().Start("-join", left.IP+":7946")
 	t.Logf("three voters %.1f s after two new servers were started", left.Voters(30*time.Second, 3, 3).Seconds())
-	if r := left.Must("snapshot", "restore", "-yes", backup); !strings.Contains(r.Err, "web: unchanged\nsetting idle_timeout: becomes its default\n") {
+	left.Must("scale", "web", "1")
+	left.Must("start", "-n", "extra", "-i", "1", "-mode", "port", "-detach", "/bin/sleep", "--", "1000")
+	r := left.Must("snapshot", "restore", "-yes", backup)
+	if !strings.Contains(r.Err, "extra: is deleted\nweb: changes, and its workers stay\n  workers  1 -> 2\nsetting idle_timeout: becomes its default\n") {
 		t.Errorf("restore: %s%s", r.Out, r.Err)
 	}
+	ready(t, left, 6, 10*time.Second)
 	s, err := left.Status()
 	if err != nil {
 		t.Fatal(err)
