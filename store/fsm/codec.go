@@ -28,6 +28,7 @@ const (
 	kindTrust    byte = 9  // from version 4 on
 	kindToken    byte = 10 // from version 4 on
 	kindOperator byte = 11 // from version 4 on
+	kindReseal   byte = 12 // from version 4 on
 	kindState    byte = 16
 )
 
@@ -53,7 +54,7 @@ func versionOf(content any) byte {
 		if len(spec.Streams(c.Listen)) < len(c.Listen) {
 			return thirdVersion
 		}
-	case *Lose, *Trust, *Token, *Operator:
+	case *Lose, *Trust, *Token, *Operator, *Reseal:
 		return version
 	case *spec.Cluster:
 		return versionOfState(c)
@@ -131,6 +132,8 @@ func Decode(b []byte) (Command, error) {
 		c.Trust, err = decodeBody[Trust](body)
 	case kindToken:
 		c.Token, err = decodeBody[Token](body)
+	case kindReseal:
+		c.Reseal, err = decodeBody[Reseal](body)
 	case kindOperator:
 		c.Operator, err = decodeBody[Operator](body)
 	default:

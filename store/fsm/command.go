@@ -33,6 +33,8 @@ type Command struct {
 	Trust *Trust
 	// Token changes a join token.
 	Token *Token
+	// Reseal puts other texts in the place of sealed values.
+	Reseal *Reseal
 	// Operator makes somebody an operator, or ends that.
 	Operator *Operator
 }
@@ -107,6 +109,8 @@ func (c Command) Prepare() (Command, error) {
 		err = c.Trust.validate()
 	case c.Token != nil:
 		err = c.Token.validate()
+	case c.Reseal != nil:
+		err = c.Reseal.validate()
 	case c.Operator != nil:
 		err = c.Operator.validate()
 	}
@@ -152,6 +156,9 @@ func (c Command) content() (byte, any, error) {
 	}
 	if c.Token != nil {
 		kind, field, set = kindToken, c.Token, set+1
+	}
+	if c.Reseal != nil {
+		kind, field, set = kindReseal, c.Reseal, set+1
 	}
 	if c.Operator != nil {
 		kind, field, set = kindOperator, c.Operator, set+1

@@ -12,5 +12,5 @@
 // ErrHalted until a good snapshot is restored, because guessing would make this node differ from the others in silence.
 //
 // Reading order: command.go (what can be asked), codec.go (bytes), machine.go (rules), release.go (rules of releases and
-// their rollout), set.go, lose.go, trust.go, operator.go, state.go (snapshots), errors.go.
+// their rollout), set.go, lose.go, trust.go, reseal.go, operator.go, state.go (snapshots), errors.go.
 package fsm

@@ -95,6 +95,8 @@ func change(next *spec.Cluster, c Command) (*spec.App, error) {
 		return nil, trust(next, c.Trust)
 	case c.Token != nil:
 		return nil, token(next, c.Token)
+	case c.Reseal != nil:
+		return reseal(next, c.Reseal)
 	case c.Operator != nil:
 		return nil, operator(next, c.Operator)
 	default:
