@@ -27,7 +27,7 @@ const (
 )
 
 // profile returns memberlist's configuration for o.
-func profile(o Options, addr advertised, t *transport, d *delegate, logger hclog.Logger) *memberlist.Config {
+func profile(o Options, addr advertised, t *transport, d *delegate, logger hclog.Logger) (*memberlist.Config, error) {
 	c := memberlist.DefaultLANConfig()
 	c.Name = o.Self.Name
 	c.Transport = t
@@ -40,9 +40,13 @@ func profile(o Options, addr advertised, t *transport, d *delegate, logger hclog
 	c.TCPTimeout = streamTimeout
 	// Our packets are small: compression would cost processor time on every one and gain nothing.
 	c.EnableCompression = false
-	c.SecretKey = o.Key
+	keys, err := keyring(o)
+	if err != nil {
+		return nil, err
+	}
+	c.Keyring = keys
 	c.DelegateProtocolVersion, c.DelegateProtocolMin, c.DelegateProtocolMax = gossipProtocol, gossipProtocol, gossipProtocol
 	c.Delegate, c.Events, c.Alive, c.Merge, c.Conflict = d, d, d, d, d
 	c.Logger = newMemberLog(logger)
-	return c
+	return c, nil
 }

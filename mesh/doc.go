@@ -17,5 +17,5 @@
 // reconnecting), facts.go (snapshots that anybody may read), keeper.go (the goroutine that owns the rest), roster.go (members and their
 // status), links.go (which peers have a stream), link.go (one stream, dialing side), feed.go (accepting side), aperture.go (which peers,
 // beyond 17 nodes), delegate.go and inbox.go (memberlist's callbacks), message.go (user messages in gossip), metadata.go (static facts),
-// watch.go, transport.go and streams.go (memberlist's wires), config.go (the profile), memberlog.go (what memberlist logs), metrics.go.
+// watch.go, keys.go (what gossip is encrypted with), transport.go and streams.go (memberlist's wires), config.go (the profile), memberlog.go (what memberlist logs), metrics.go.
 package mesh

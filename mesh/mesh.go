@@ -29,6 +29,8 @@ type Options struct {
 	Packets net.PacketConn
 	// Key encrypts gossip: 16, 24 or 32 bytes for AES. Nil runs gossip in plain text.
 	Key []byte
+	// AlsoKey is taken beside Key, while that is being replaced; see SetKeys. Nil is none.
+	AlsoKey []byte
 	// GossipListener and LoadListener bring the streams of peers. Open takes them over, also when it fails.
 	GossipListener, LoadListener net.Listener
 	// DialGossip and DialLoad open streams to peers. The mesh closes what they return.
@@ -57,6 +59,7 @@ type Mesh struct {
 	transport *transport
 	queue     *memberlist.TransmitLimitedQueue
 	keeper    *keeper
+	keys      *memberlist.Keyring // nil without encryption
 	meter     *meter
 	log       hclog.Logger
 
@@ -94,7 +97,11 @@ func Open(o Options) (*Mesh, error) {
 	m.transport = newTransport(o, m.meter, m.log)
 	callbacks := &delegate{facts: facts, inbox: box, queue: m.queue, meter: m.meter}
 	m.keeper = newKeeper(m, box, o)
-	m.list, err = memberlist.Create(profile(o, addr, m.transport, callbacks, m.log))
+	config, err := profile(o, addr, m.transport, callbacks, m.log)
+	if err == nil {
+		m.keys = config.Keyring
+		m.list, err = memberlist.Create(config)
+	}
 	if err != nil {
 		m.cancel()
 		_ = m.transport.Shutdown()

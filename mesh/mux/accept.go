@@ -65,7 +65,7 @@ func (m *Mux) admit(c *net.TCPConn) {
 
 // welcome runs the accepting side of the handshake, up to whether the other side's role is one of the protocol's; the caller closes c on an error.
 func (m *Mux) welcome(ctx context.Context, c *net.TCPConn) (net.Conn, Protocol, error) {
-	if m.secure == nil {
+	if m.secure.Load() == nil {
 		return welcomePlain(ctx, c, m.self)
 	}
 	first := make([]byte, len(preambleMagic))
@@ -76,7 +76,7 @@ func (m *Mux) welcome(ctx context.Context, c *net.TCPConn) (net.Conn, Protocol, 
 		return m.welcomeSigned(ctx, c, first)
 	}
 	w := &wire{TCPConn: c, before: first}
-	conn := &secureConn{Conn: tls.Server(w, m.secure.server), wire: w}
+	conn := &secureConn{Conn: tls.Server(w, m.secure.Load().server), wire: w}
 	if err := conn.HandshakeContext(ctx); err != nil {
 		return nil, "", explain(err)
 	}

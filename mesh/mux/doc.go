@@ -24,5 +24,6 @@
 // Files in reading order: key.go (the cluster key and what is derived from it), identity.go (who a peer is), mux.go (life, Dial),
 // accept.go (the accepting side), roles.go (who may open what), listener.go (the queues of accepted streams), tls.go (the secure handshake), secure.go (a secure stream, with its socket and without), certificate.go (authority and
 // leaf), preamble.go (the insecure handshake and its codec), signed.go (forwards in plain text between nodes that hold the key), stranger.go (TLS for those who
-// have no key yet), operator.go (people who come with a certificate of their own), seal.go (values that only the key opens), admission.go (the bound on handshakes), metrics.go.
+// have no key yet), operator.go (people who come with a certificate of their own), seal.go (values that only the key opens), rotate.go (another key
+// in place of the first), admission.go (the bound on handshakes), metrics.go.
 package mux

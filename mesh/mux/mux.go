@@ -58,6 +58,8 @@ type Options struct {
 	Bind string
 	// Key is the cluster key; nil runs the port in plain text, for trusted networks only.
 	Key *Key
+	// Also are keys that are taken beside Key, while that is being replaced; see SetKeys.
+	Also []Key
 	// Self is what this node tells its peers. Required.
 	Self Identity
 	// Logger may be nil.
@@ -70,7 +72,7 @@ type Options struct {
 type Mux struct {
 	self      Identity
 	tcp       *net.TCPListener
-	secure    *credentials // nil in insecure mode
+	secure    atomic.Pointer[credentials] // nil in insecure mode
 	log       hclog.Logger
 	meter     meter
 	admission *admission
@@ -106,11 +108,11 @@ func Open(o Options) (*Mux, error) {
 		listeners: make(map[Protocol]*listener),
 	}
 	if o.Key != nil {
-		secure, err := newCredentials(*o.Key, o.Self)
+		secure, err := newCredentials(o.Self, *o.Key, o.Also...)
 		if err != nil {
 			return nil, fmt.Errorf("open the peer port: %w", err)
 		}
-		m.secure = secure
+		m.secure.Store(secure)
 	}
 	m.ctx, m.cancel = context.WithCancel(context.Background())
 	tcp, err := listenTCP(m.ctx, o.Bind)
@@ -206,11 +208,11 @@ func (m *Mux) dial(ctx context.Context, p Protocol, addr string, greet func(cont
 
 // greet runs the dialing side of the handshake; the caller closes raw on an error.
 func (m *Mux) greet(ctx context.Context, raw *net.TCPConn, p Protocol, addr string) (net.Conn, error) {
-	if m.secure == nil {
+	if m.secure.Load() == nil {
 		return greetPlain(ctx, raw, p, m.self)
 	}
 	w := &wire{TCPConn: raw}
-	conn := &secureConn{Conn: tls.Client(w, m.secure.client(p, addr)), wire: w}
+	conn := &secureConn{Conn: tls.Client(w, m.secure.Load().client(p, addr)), wire: w}
 	if err := conn.HandshakeContext(ctx); err != nil {
 		return nil, explain(err)
 	}

@@ -188,7 +188,7 @@ func TestStrangersAreRefused(t *testing.T) {
 	k, stranger := newKey(t), newKey(t)
 	b := open(t, &k, "b")
 	l := b.Listen(Raft)
-	foreign, err := newCredentials(stranger, Identity{ID: "x", Name: "x", Role: "server"})
+	foreign, err := newCredentials(Identity{ID: "x", Name: "x", Role: "server"}, stranger)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -211,7 +211,7 @@ func TestStrangersAreRefused(t *testing.T) {
 			t.Errorf("%s: was served", name)
 		}
 	}
-	member, err := newCredentials(k, Identity{ID: "y", Name: "y", Role: "server"})
+	member, err := newCredentials(Identity{ID: "y", Name: "y", Role: "server"}, k)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -87,7 +87,7 @@ func TestOperatorsGetNothingElse(t *testing.T) {
 			try("a pass of the role "+role, pass(t, k, role, time.Hour).config, p)
 		}
 	}
-	server, err := m.secure.dialer.GetClientCertificate(nil)
+	server, err := m.secure.Load().dialer.GetClientCertificate(nil)
 	if err != nil {
 		t.Fatal(err)
 	}

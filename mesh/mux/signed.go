@@ -65,7 +65,7 @@ func newNonce() ([]byte, error) {
 // before it is a client's can be signed (Sign); the client's bytes are neither secret nor protected. It blocks as Dial does. A peer that does not
 // know this is an ErrPeerSecure; without a cluster key it is the same as Dial.
 func (m *Mux) DialSigned(ctx context.Context, addr string) (net.Conn, error) {
-	if m.secure == nil {
+	if m.secure.Load() == nil {
 		return m.Dial(ctx, Forward, addr)
 	}
 	return m.dial(ctx, signedForward, addr, m.greetSigned)
@@ -98,8 +98,14 @@ func (m *Mux) greetSigned(ctx context.Context, c *net.TCPConn) (net.Conn, error)
 		return nil, fmt.Errorf("read the greeting: %w", err)
 	}
 	said, mac := theirs[:preambleSize+nonceSize], theirs[preambleSize+nonceSize:]
-	conn := m.secure.key.newSigned(c, own, said)
-	if !hmac.Equal(mac, conn.Sign("welcome", nil)) {
+	var conn *signedConn
+	for _, key := range m.secure.Load().keys { // the other side says which, by signing with it
+		if s := key.newSigned(c, own, said); hmac.Equal(mac, s.Sign("welcome", nil)) {
+			conn = s
+			break
+		}
+	}
+	if conn == nil {
 		return nil, ErrWrongKey
 	}
 	if _, err := c.Write(conn.Sign("hello", nil)); err != nil {
@@ -132,7 +138,7 @@ func (m *Mux) welcomeSigned(ctx context.Context, c *net.TCPConn, magic []byte) (
 		return nil, "", err
 	}
 	own := append(preamble{protocol: signedForward, self: m.self}.encode(), nonce...)
-	conn := m.secure.key.newSigned(c, theirs, own)
+	conn := m.secure.Load().keys[0].newSigned(c, theirs, own)
 	if _, err := c.Write(append(bytes.Clone(own), conn.Sign("welcome", nil)...)); err != nil {
 		return nil, "", fmt.Errorf("answer the greeting: %w", err)
 	}

@@ -17,16 +17,17 @@ var (
 	errNoProtocol = errors.New("no protocol was agreed on")
 )
 
-// credentials is the secure side of a Mux: immutable after newCredentials, save for the leaf, which guards itself.
+// credentials is the secure side of a Mux: immutable after newCredentials, save for the leaf, which guards itself. While the cluster key is replaced
+// there are two keys: this side signs with the first, and takes what is signed with either.
 type credentials struct {
-	key       Key
+	keys      []Key
 	server    *tls.Config
 	strangers *tls.Config // for those who have no key yet
 	dialer    *tls.Config
 	sessions  tls.ClientSessionCache
 }
 
-func newCredentials(key Key, self Identity) (*credentials, error) {
+func newCredentials(self Identity, key Key, also ...Key) (*credentials, error) {
 	signer := key.authority()
 	authority, err := newAuthority(signer)
 	if err != nil {
@@ -38,7 +39,14 @@ func newCredentials(key Key, self Identity) (*credentials, error) {
 	}
 	pool := x509.NewCertPool()
 	pool.AddCert(authority)
-	c := &credentials{key: key, sessions: tls.NewLRUClientSessionCache(sessionsKept)}
+	for _, k := range also {
+		other, err := newAuthority(k.authority())
+		if err != nil {
+			return nil, err
+		}
+		pool.AddCert(other)
+	}
+	c := &credentials{keys: append([]Key{key}, also...), sessions: tls.NewLRUClientSessionCache(sessionsKept)}
 	c.server = &tls.Config{
 		MinVersion:       tls.VersionTLS13,
 		CurvePreferences: keyExchange(),
