@@ -2,11 +2,14 @@ package e2e
 
 import (
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -39,7 +42,8 @@ func TestServersWithoutTheKey(t *testing.T) {
 	join := l.Host(1).IP + ":7946"
 	other := l.Host(2).Start("-join", join)
 	seed.Voters(20*time.Second, 2, 1)
-	seed.Must("start", "-n", "web", "-i", "1", lab.App(t, "plain.js"))
+	seed.Must("start", "-n", "web", "-i", "1", "-secret-env", "TOKEN=s3cret", lab.App(t, "plain.js"))
+	key := l.Key
 	l.Key = ""
 	n := l.Host(3).Start("-join", join)
 	first := newCode(t, n, "")
@@ -80,6 +84,8 @@ func TestServersWithoutTheKey(t *testing.T) {
 	n.Restart() // without the key: it has its own now
 	served()
 	byToken(t, l, seed, join)
+	l.Key = key
+	otherKey(t, l, []*lab.Node{seed, other, n})
 }
 
 // byToken has a server join with a token, and others see why theirs lets nobody in.
@@ -122,5 +128,85 @@ func byToken(t *testing.T, l *lab.Lab, seed *lab.Node, join string) {
 			t.Fatal(name, err)
 		}
 		oneLine(t, code, out, bad.why)
+	}
+}
+
+// pidsOf are the processes of the workers, by node.
+func pidsOf(t *testing.T, n *lab.Node) map[string]int {
+	t.Helper()
+	workers, err := n.Workers()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := make(map[string]int)
+	for _, w := range workers {
+		out[w.Node+"/"+w.Worker] = w.PID
+	}
+	return out
+}
+
+// otherKey replaces the cluster key while clients come in at every server, and pass from one to another. The old one is of no use then.
+func otherKey(t *testing.T, l *lab.Lab, nodes []*lab.Node) {
+	t.Helper()
+	c := l.Client(true)
+	done := make(chan struct{})
+	var served atomic.Int64
+	var clients sync.WaitGroup
+	for _, n := range nodes {
+		clients.Go(func() {
+			for {
+				select {
+				case <-done:
+					return
+				default:
+				}
+				if _, err := lab.Many(c, n.URL(3000, "/?ms=2"), 40, 4); err != nil {
+					t.Errorf("while the key was replaced: %v", err)
+					return
+				}
+				served.Add(40)
+			}
+		})
+	}
+	before := pidsOf(t, nodes[1])
+	begun := time.Now()
+	const times = 10
+	for i := range times {
+		if r := nodes[i%len(nodes)].Run("key", "rotate"); r.Code != 0 {
+			t.Errorf("key rotate: exit %d, %s", r.Code, r.Err)
+		}
+	}
+	took := time.Since(begun)
+	close(done)
+	clients.Wait()
+	t.Logf("%d new keys in %.2f s, %d requests meanwhile, none failed: %v", times, took.Seconds(), served.Load(), !t.Failed())
+	if after := pidsOf(t, nodes[1]); !maps.Equal(before, after) {
+		t.Errorf("workers were replaced: %v, then %v", before, after)
+	}
+	nodes[1].Must("reload", "web")                           // new workers open the secret variable with the new key
+	late := l.AddHost().Start("-join", l.Host(1).IP+":7946") // with the old key
+	code, out, err := late.Exited(10 * time.Second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	oneLine(t, code, out, "another cluster key")
+	l.Key = ""
+	down := nodes[2]
+	down.Kill()
+	lab.Eventually(t, 20*time.Second, func() error { // once the others agree that it is down
+		if r := nodes[1].Run("key", "rotate"); r.Code != 2 || !strings.Contains(r.Err, "while servers are down: "+down.Name) {
+			return fmt.Errorf("key rotate while a server is down: exit %d, %s", r.Code, r.Err)
+		}
+		return nil
+	})
+	down.Restart()
+	lab.Eventually(t, 20*time.Second, func() error { // what was begun until then goes on
+		if r := nodes[1].Run("key", "rotate"); r.Code != 0 {
+			return fmt.Errorf("key rotate: exit %d, %s", r.Code, r.Err)
+		}
+		return nil
+	})
+	if _, err := lab.Get(c, down.URL(3000, "/")); err != nil {
+		t.Error(err)
 	}
 }

@@ -19,21 +19,32 @@ const admitLimit = 8 * time.Second
 
 // doorkeeper lets servers in that have no cluster key.
 type doorkeeper struct {
-	desk    *admit.Desk
-	tries   admit.Tries   // of codes that were typed here
-	guesses admit.TriesBy // of tokens, by where they come from
+	desk     *admit.Desk
+	tries    admit.Tries   // of codes that were typed here
+	guesses  admit.TriesBy // of tokens, by where they come from
+	rotating sync.Mutex    // held while this node replaces the cluster key
 }
 
 // openDesk hears servers without a key on the peer port. Without a key there is none to be given.
 func (n *Node) openDesk(ctx context.Context) error {
-	n.door.desk = admit.NewDesk(func() string { return n.who.key.String() }, n.redeem)
-	if n.who.key == nil {
+	n.door.desk = admit.NewDesk(n.keyText, n.redeem)
+	if n.keys == nil {
 		return nil
 	}
 	l := n.mux.Listen(mux.Admit)
 	n.closeLater("admissions", l.Close)
 	n.life.wg.Go(func() { n.door.desk.Serve(ctx, l) })
 	return nil
+}
+
+// keyText is the key that this node signs with.
+func (n *Node) keyText() string {
+	use, _ := n.keys.keys()
+	return use.String()
+}
+
+func errRotating() *api.Error {
+	return api.Errorf(api.CodeConflict, "try again; if that lasts, finish it with: meshnode key rotate", "the cluster key is being replaced")
 }
 
 // admissionsBackend answers the verb admit, and peers who pass it on.
@@ -89,6 +100,11 @@ func (b admissionsBackend) LocalAdmit(ctx context.Context, o api.AdmitOrder) (ap
 	if err != nil {
 		return api.Admission{}, api.Errorf(api.CodeInvalid, "copy it from the screen of the server that waits", "%v", err)
 	}
+	if b.n.keys != nil {
+		if _, ok := b.n.keys.settled(); !ok {
+			return api.Admission{}, errRotating()
+		}
+	}
 	w, err := b.n.door.desk.Admit(ctx, code)
 	switch {
 	case errors.Is(err, admit.ErrUnknownCode):
@@ -119,7 +135,7 @@ func (b admissionsBackend) Admit(ctx context.Context, text string) (api.Admissio
 	switch {
 	case err != nil:
 		return api.Admission{}, api.Errorf(api.CodeInvalid, "copy it from the screen of the server that waits", "%q is no code: %v", text, err)
-	case n.who.key == nil:
+	case n.keys == nil:
 		return api.Admission{}, api.Errorf(api.CodeInvalid, "start the new server with -insecure too", "this cluster runs with -insecure and has no key to give")
 	case !n.door.tries.Allowed(time.Now()):
 		return api.Admission{}, api.Errorf(api.CodeUnavailable, "wait a minute; see who waits with: meshnode admit", "too many wrong codes were typed on this server")

@@ -28,7 +28,12 @@ func part(t *testing.T, name string, key *mux.Key) *Node {
 		t.Fatal(err)
 	}
 	n := &Node{log: hclog.NewNullLogger(), tele: tele, dir: openTestFolder(t), s: config.Settings{Node: name}}
-	n.who = self{identity: identity{ID: name + "-1"}, key: key}
+	n.who = self{identity: identity{ID: name + "-1"}}
+	if key != nil {
+		if n.keys, err = openKeyring(n.dir, *key); err != nil {
+			t.Fatal(err)
+		}
+	}
 	n.mux, err = mux.Open(mux.Options{Bind: "127.0.0.1:0", Key: key, Self: mux.Identity{ID: n.who.ID, Name: name, Role: mux.RoleServer}})
 	if err != nil {
 		t.Fatal(err)

@@ -177,8 +177,12 @@ func (n *Node) openMesh(ctx context.Context) error {
 		OnConflict: func(existing, other mesh.Member) {
 			n.log.Error("two servers have the same name; start one of them with another -node", "node", existing.Name, "addr", existing.Addr, "peer", other.Addr)
 		}}
-	if n.who.key != nil {
-		o.Key = n.who.key.Gossip()
+	if n.keys != nil {
+		use, also := n.keys.keys()
+		o.Key = use.Gossip()
+		if len(also) > 0 {
+			o.AlsoKey = also[0].Gossip()
+		}
 	}
 	m, err := mesh.Open(o)
 	if err != nil {
@@ -186,6 +190,7 @@ func (n *Node) openMesh(ctx context.Context) error {
 		return err
 	}
 	n.mesh = m
+	n.followKeys()
 	n.closeLater("gossip", m.Close)
 	n.refreshMembers()
 	n.life.wg.Go(func() { n.eachChange(ctx, n.refreshMembers) })
@@ -269,7 +274,7 @@ func (n *Node) followCluster(ctx context.Context) {
 		if c.ID != "" && c.ID != known {
 			known = c.ID
 			n.mesh.SetCluster(known)
-			if err := n.dir.keepKey(n.who.key); err != nil {
+			if err := n.keepKey(); err != nil {
 				n.log.Error("the cluster key is not kept; it must be given at every start", "err", err)
 			}
 			n.log.Info("part of the cluster", "what", known)

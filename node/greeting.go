@@ -29,7 +29,7 @@ func (n *Node) nextServer() string {
 	case n.s.Insecure:
 		return join + " -insecure"
 	case n.who.made && ok && isTerminal(f):
-		return "MESHNODE_KEY=" + n.who.key.String() + " " + join
+		return "MESHNODE_KEY=" + n.keyText() + " " + join
 	case !n.who.made:
 		return "MESHNODE_KEY=<the same key> " + join
 	default:

@@ -92,7 +92,7 @@ func TestClusterKey(t *testing.T) {
 	if _, err := os.Stat(f.join(keyFile)); err == nil {
 		t.Error("a key is kept before it has proved right")
 	}
-	if err := f.keepKey(k); err != nil {
+	if err := f.keepKey(*k); err != nil {
 		t.Fatal(err)
 	}
 	if fi, err := os.Stat(f.join(keyFile)); err != nil || fi.Mode().Perm() != 0o600 {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/google/renameio/v2"
@@ -39,6 +40,8 @@ func (f *folder) clusterKey(s config.Settings, founder bool) (key *mux.Key, made
 	switch {
 	case err != nil:
 		return nil, false, err
+	case given != nil && stored != nil && slices.Contains(f.former(), printOf(*given)):
+		return stored, false, nil // the command line is of before the key was replaced
 	case given != nil && stored != nil && given.String() != stored.String():
 		return nil, false, fmt.Errorf("the cluster key in %s is not the one this server joined its cluster with (%s); use that one, or empty %s to join another cluster",
 			where, f.join(keyFile), f.path)
@@ -90,15 +93,23 @@ func readKey(path string) (*mux.Key, error) {
 	return &k, nil
 }
 
-// keepKey stores the key that brought this server into its cluster, so that it needs no variable from now on.
-func (f *folder) keepKey(k *mux.Key) error {
-	if k == nil {
+// keepKey stores the key that brought this server into its cluster, so that it needs no variable from now on. One that is being replaced is stored
+// already.
+func (n *Node) keepKey() error {
+	if n.keys == nil {
 		return nil
 	}
+	if key, ok := n.keys.settled(); ok {
+		return n.dir.keepKey(key)
+	}
+	return nil
+}
+
+func (f *folder) keepKey(k mux.Key) error {
 	if stored, err := readKey(f.join(keyFile)); err == nil && stored.String() == k.String() {
 		return nil
 	}
-	return f.writeKey(*k)
+	return f.writeKey(k)
 }
 
 func (f *folder) writeKey(k mux.Key) error {

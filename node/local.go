@@ -55,7 +55,7 @@ func (n *Node) localMember() api.MemberStatus {
 	m := api.MemberStatus{Node: n.s.Node, Addr: n.who.addr, Status: "alive", Zone: n.s.Zone, Tags: n.s.Tags, Cores: n.who.cores,
 		Load: n.view.sampler.Busy(), Connections: int(c.Open) + n.bal.Direct(), ForwardedIn: c.ForwardedIn, ForwardedOut: c.ForwardedOut,
 		AppliedIndex: n.store.State().Index, Version: n.o.Version, Uptime: time.Since(n.who.started).Seconds()}
-	if n.who.key != nil {
+	if n.keys != nil {
 		m.Trusted = &api.Trusted{Since: n.who.Created, By: spec.TrustedByKey}
 	}
 	return m

@@ -55,7 +55,13 @@ type Node struct {
 	routes *routes
 	life   lifecycle
 	view   view
-	door   doorkeeper
+	access
+}
+
+// access is who is let in, and by which keys.
+type access struct {
+	door doorkeeper
+	keys *keyring // nil = insecure
 }
 
 // dataPath is where clients' connections and datagrams go, and how.
@@ -72,7 +78,6 @@ type self struct {
 	cores   int
 	started time.Time
 	founder bool     // it founded its cluster at this start
-	key     *mux.Key // nil = insecure
 	made    bool     // the key is new
 	join    []string // addresses to join by
 }
@@ -259,8 +264,12 @@ func (n *Node) openSelf(ctx context.Context, after *yieldError) error {
 	if err != nil {
 		return err
 	}
-	n.who.key, n.who.made = key, made
-	n.mux, err = mux.Open(mux.Options{Bind: n.s.Bind, Key: key, Self: mux.Identity{ID: id.ID, Name: n.s.Node, Role: mux.RoleServer}, Logger: n.log, Metrics: n.tele.Metrics})
+	n.who.made = made
+	use, also, err := n.openKeys(key)
+	if err != nil {
+		return err
+	}
+	n.mux, err = mux.Open(mux.Options{Bind: n.s.Bind, Key: use, Also: also, Self: mux.Identity{ID: id.ID, Name: n.s.Node, Role: mux.RoleServer}, Logger: n.log, Metrics: n.tele.Metrics})
 	if errors.Is(err, syscall.EADDRINUSE) {
 		return fmt.Errorf("the peer port %s is in use by another program; stop it, or choose another port with -bind", n.s.Bind)
 	}

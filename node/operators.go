@@ -17,7 +17,7 @@ import (
 
 // openOperators answers operators who come from elsewhere, with a certificate. Without a cluster key there are none: a certificate would mean nothing.
 func (n *Node) openOperators(ctx context.Context) error {
-	if n.who.key == nil {
+	if n.keys == nil {
 		return nil
 	}
 	l := n.mux.Listen(mux.Operator)
@@ -76,7 +76,7 @@ func operatorOf(name string, o spec.Operator) api.Operator {
 
 // Create implements api.Operators.
 func (b operatorsBackend) Create(ctx context.Context, r api.OperatorRequest) (api.Operator, error) {
-	if b.n.who.key == nil {
+	if b.n.keys == nil {
 		return api.Operator{}, api.Errorf(api.CodeInvalid, "use the control socket of a server, over ssh for example", "there are no certificates without a cluster key, and this node runs with -insecure")
 	}
 	if !(r.TTL >= 1 && r.TTL <= spec.MaxOperatorSeconds) {
@@ -87,7 +87,11 @@ func (b operatorsBackend) Create(ctx context.Context, r api.OperatorRequest) (ap
 	if err := spec.ValidateOperator(r.Name, o); err != nil {
 		return api.Operator{}, api.Errorf(api.CodeInvalid, "", "%s", strings.ReplaceAll(err.Error(), "\n", "; "))
 	}
-	bundle, pass, err := b.n.who.key.NewPass(r.Name, r.Role, time.Duration(r.TTL)*time.Second, now)
+	key, ok := b.n.keys.settled()
+	if !ok {
+		return api.Operator{}, errRotating()
+	}
+	bundle, pass, err := key.NewPass(r.Name, r.Role, time.Duration(r.TTL)*time.Second, now)
 	if err != nil {
 		return api.Operator{}, err
 	}

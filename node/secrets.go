@@ -21,7 +21,7 @@ func (n *Node) seal(app, old spec.App) (spec.App, error) {
 	if len(app.Process.SecretEnv) == 0 {
 		return app, nil
 	}
-	if n.who.key == nil {
+	if n.keys == nil {
 		return app, api.Errorf(api.CodeInvalid, "put them into env, where anybody on the network can read them, or start the servers with a cluster key",
 			"secret variables are sealed with the cluster key, and this node runs with -insecure")
 	}
@@ -34,9 +34,9 @@ func (n *Node) seal(app, old spec.App) (spec.App, error) {
 		case value == spec.Masked:
 			return app, api.Errorf(api.CodeInvalid, "give its value", "%s has no secret variable %s whose value could be kept", app.Name, name)
 		case !strings.HasPrefix(value, spec.SealedPrefix):
-			app.Process.SecretEnv[name] = n.who.key.Seal(purpose, value)
+			app.Process.SecretEnv[name] = n.keys.seal(purpose, value)
 		default:
-			if _, err := n.who.key.Open(purpose, value); err != nil {
+			if _, err := n.keys.open(purpose, value); err != nil {
 				return app, api.Errorf(api.CodeInvalid, "give its value anew", "the secret variable %s of %s: %v", name, app.Name, err)
 			}
 		}
@@ -48,10 +48,10 @@ func (n *Node) seal(app, old spec.App) (spec.App, error) {
 func (n *Node) opened(app spec.App) ([]string, error) {
 	var out []string
 	for _, name := range slices.Sorted(maps.Keys(app.Process.SecretEnv)) {
-		if n.who.key == nil {
+		if n.keys == nil {
 			return nil, fmt.Errorf("the secret variable %s is sealed with a cluster key, and this node runs with -insecure", name)
 		}
-		value, err := n.who.key.Open(purposeOf(app.Name, name), app.Process.SecretEnv[name])
+		value, err := n.keys.open(purposeOf(app.Name, name), app.Process.SecretEnv[name])
 		if err != nil {
 			return nil, fmt.Errorf("the secret variable %s cannot be opened: %w", name, err)
 		}
@@ -60,17 +60,24 @@ func (n *Node) opened(app spec.App) ([]string, error) {
 	return out, nil
 }
 
-// reseal returns a copy of app whose secret values are sealed with another key.
-func reseal(app spec.App, from, to *mux.Key) (spec.App, error) {
-	app = app.Clone()
-	for name, sealed := range app.Process.SecretEnv {
-		value, err := from.Open(purposeOf(app.Name, name), sealed)
-		if err != nil {
-			return app, fmt.Errorf("app %s, secret variable %s: %w", app.Name, name, err)
-		}
-		app.Process.SecretEnv[name] = to.Seal(purposeOf(app.Name, name), value)
+// resealed lists the sealed values of an app and of its former releases that are not sealed with the key to and can be opened with one of from, each
+// with its text under the key to.
+func resealed(c *spec.Cluster, app string, from []mux.Key, to mux.Key) map[string]string {
+	apps := []spec.App{c.Apps[app]}
+	for _, past := range c.History[app] {
+		apps = append(apps, past.App)
 	}
-	return app, nil
+	out := make(map[string]string)
+	for _, a := range apps {
+		for name, sealed := range a.Process.SecretEnv {
+			for _, k := range from {
+				if value, err := k.Open(purposeOf(app, name), sealed); err == nil && k != to {
+					out[sealed] = to.Seal(purposeOf(app, name), value)
+				}
+			}
+		}
+	}
+	return out
 }
 
 // Kept implements api.Apps.
@@ -78,7 +85,7 @@ func (b appsBackend) Kept(_ context.Context, app string, values map[string]strin
 	var out []string
 	have := b.n.store.State().Apps[app].Process.SecretEnv
 	for _, name := range slices.Sorted(maps.Keys(values)) {
-		if sealed, ok := have[name]; ok && b.n.who.key != nil && sealed == b.n.who.key.Seal(purposeOf(app, name), values[name]) {
+		if sealed, ok := have[name]; ok && b.n.keys != nil && b.n.keys.holds(purposeOf(app, name), values[name], sealed) {
 			out = append(out, name)
 		}
 	}

@@ -19,7 +19,7 @@ func keyed(t *testing.T) (*Node, *mux.Key) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &Node{who: self{key: &k}}, &k
+	return &Node{access: access{keys: &keyring{current: k}}}, &k
 }
 
 func withSecrets(values map[string]string) spec.App {
@@ -101,14 +101,32 @@ func TestReseal(t *testing.T) {
 		t.Fatal(err)
 	}
 	before := maps.Clone(sealed.Process.SecretEnv)
-	moved, err := reseal(sealed, from, to)
-	if err != nil || !maps.Equal(before, sealed.Process.SecretEnv) {
-		t.Fatalf("%v, or the original has changed", err)
+	c := &spec.Cluster{Apps: map[string]spec.App{"web": sealed}}
+	text := sealed.Process.SecretEnv["TOKEN"]
+	values := resealed(c, "web", []mux.Key{*from, *to}, *to)
+	if !maps.Equal(before, sealed.Process.SecretEnv) || len(values) != 1 {
+		t.Fatalf("%v, or the original has changed", values)
 	}
+	moved := sealed.Clone()
+	moved.Process.SecretEnv["TOKEN"] = values[text]
 	if got, err := fresh.opened(moved); err != nil || got[0] != "TOKEN=s3cret" {
 		t.Errorf("%q, %v", got, err)
 	}
-	if _, err := reseal(moved, from, to); !errors.Is(err, mux.ErrSealed) {
-		t.Errorf("with the wrong key: %v", err)
+	if again, err := fresh.seal(withSecrets(map[string]string{"TOKEN": "s3cret"}), spec.App{}); err != nil || !again.SameProcess(moved) {
+		t.Errorf("the same value is another release afterwards: %v", err)
+	}
+	c.Apps["web"], c.History = moved, map[string][]spec.Past{"web": {{App: sealed}}}
+	if values := resealed(c, "web", []mux.Key{*from}, *to); len(values) != 1 || values[text] == "" {
+		t.Errorf("of a former release: %v", values)
+	}
+	if other, _ := keyed(t); len(resealed(c, "web", []mux.Key{other.keys.current, *to}, *to)) != 0 {
+		t.Error("what cannot be opened is sealed")
+	}
+	// While the key is replaced either opens.
+	old.keys.next = to
+	for _, app := range []spec.App{sealed, moved} {
+		if got, err := old.opened(app); err != nil || got[0] != "TOKEN=s3cret" {
+			t.Errorf("%q, %v", got, err)
+		}
 	}
 }

@@ -26,7 +26,7 @@ func (n *Node) openPeers(context.Context) error {
 	datagrams := n.mux.Listen(mux.Datagram)
 	n.closeLater("peers' datagrams", datagrams.Close)
 	n.life.wg.Go(func() { _ = n.datagrams.ServePeers(datagrams) })
-	srv := api.NewServer(api.Options{Peer: peerBackend{n}, Explains: explainBackend{n}, Admissions: admissionsBackend{n}, Logger: n.log, Metrics: n.tele.Metrics,
+	srv := api.NewServer(api.Options{Peer: peerBackend{n}, Explains: explainBackend{n}, Door: doorOf(n), Logger: n.log, Metrics: n.tele.Metrics,
 		Access: api.Access{Audits: auditsBackend{n}, Caller: callerVia(api.ViaPeer)}})
 	questions := n.mux.Listen(mux.API)
 	n.closeLater("peer api", srv.Close)
@@ -37,6 +37,11 @@ func (n *Node) openPeers(context.Context) error {
 	})
 	n.closeLater("peer clients", func() error { n.view.clients.close(); return nil })
 	return nil
+}
+
+// doorOf answers for who is let in, to the operator and to peers.
+func doorOf(n *Node) api.Door {
+	return api.Door{Admissions: admissionsBackend{n}, Tokens: tokensBackend{n}, Keys: keysBackend{n}}
 }
 
 // openLoops starts everything that goes on by itself.
@@ -118,7 +123,7 @@ func (n *Node) healthy() (bool, string) {
 // control is what operators get, whichever way they come; caller says who is at the other end.
 func (n *Node) control(ctx context.Context, caller func(net.Conn) api.Caller) api.Options {
 	return api.Options{Local: true, Cluster: clusterBackend{n}, Members: membersBackend{n}, Apps: appsBackend{n}, Releases: releasesBackend{n}, Rescue: rescueBackend{n, ctx, &atomic.Bool{}}, Logs: logsBackend{n},
-		Upgrades: upgradeBackend{n}, Explains: explainBackend{n}, Admissions: admissionsBackend{n}, Tokens: tokensBackend{n}, Logger: n.log, Metrics: n.tele.Metrics,
+		Upgrades: upgradeBackend{n}, Explains: explainBackend{n}, Door: doorOf(n), Logger: n.log, Metrics: n.tele.Metrics,
 		Access: api.Access{Audits: auditsBackend{n}, Operators: operatorsBackend{n}, Caller: caller}}
 }
 

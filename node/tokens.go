@@ -42,13 +42,17 @@ func shownToken(hash string, t spec.Token) api.Token {
 // CreateToken implements api.Tokens.
 func (b tokensBackend) CreateToken(ctx context.Context, r api.TokenRequest) (api.NewToken, error) {
 	n := b.n
-	if n.who.key == nil {
+	if n.keys == nil {
 		return api.NewToken{}, api.Errorf(api.CodeInvalid, "servers join it with -insecure", "this cluster runs with -insecure and has no key to give")
 	}
 	if err := n.oneRelease(); err != nil {
 		return api.NewToken{}, err
 	}
-	cluster, err := n.who.key.Fingerprint()
+	key, ok := n.keys.settled()
+	if !ok {
+		return api.NewToken{}, errRotating()
+	}
+	cluster, err := key.Fingerprint()
 	if err != nil {
 		return api.NewToken{}, err
 	}
@@ -98,6 +102,9 @@ func (n *Node) redeem(ctx context.Context, secret []byte, w admit.Waiting) error
 	now := time.Now()
 	if !n.door.guesses.Allowed(w.Addr, now) {
 		return &admit.Refusal{Code: admit.RefusedBusy, Text: "too many wrong tokens came from this address; wait a minute"}
+	}
+	if _, ok := n.keys.settled(); !ok {
+		return &admit.Refusal{Code: admit.RefusedBusy, Text: errRotating().Message}
 	}
 	hash := admit.HashSecret(secret)
 	refuse := func(why string) error {
@@ -156,6 +163,15 @@ func (n *Node) oneRelease() error {
 
 // trustKept is how long a server that never came, or has left, is remembered as let in, in seconds.
 const trustKept = 24 * 60 * 60
+
+// revokeTokens forgets all tokens, which name a key that is no more.
+func (n *Node) revokeTokens(ctx context.Context) {
+	for hash := range n.store.State().Tokens {
+		if _, err := n.propose(ctx, fsm.Command{Token: &fsm.Token{Hash: hash, Drop: true, Time: time.Now().Unix()}}); err != nil {
+			n.log.Warn("a join token of the former cluster key is still listed", "what", hash[:tokenLetters], "err", err)
+		}
+	}
+}
 
 // remember notes how a server was let in, and forgets those that do not belong here any more. The server has the key by then, so failing here costs a
 // line in a list.

@@ -264,6 +264,23 @@ func (f *fakeNode) RevokeToken(_ context.Context, id string) error {
 	return f.fail
 }
 
+func (f *fakeNode) RotateKey(_ context.Context, force bool) (api.Rotation, error) {
+	f.note("rotate", fmt.Sprint(force))
+	r := api.Rotation{Key: "aa", Nodes: []string{"web-1", "web-3"}}
+	if force {
+		r.Left, r.Operators = []string{"web-2"}, []string{"deploy"}
+	}
+	return r, f.fail
+}
+
+func (f *fakeNode) LeadRotation(context.Context, bool) (api.Rotation, error) {
+	return api.Rotation{}, nil
+}
+
+func (f *fakeNode) KeyState(context.Context) (api.KeyState, error) { return api.KeyState{}, nil }
+
+func (f *fakeNode) StepKey(context.Context, api.KeyStep) error { return nil }
+
 func (f *fakeNode) Tend(_ context.Context, o api.Order) ([]api.OrderAnswer, error) {
 	f.note(strings.TrimSpace(o.What+" "+o.Signal), o.App)
 	return []api.OrderAnswer{{Node: "web-1"}, {Node: "web-2", Error: "no answer"}}, f.fail
@@ -298,7 +315,7 @@ func online(t *testing.T, f *fakeNode) *terminal {
 	if err != nil {
 		t.Fatal(err)
 	}
-	term.server = api.NewServer(api.Options{Cluster: f, Members: f, Apps: f, Releases: f, Rescue: f, Logs: f, Explains: f, Admissions: f, Tokens: f, Local: true,
+	term.server = api.NewServer(api.Options{Cluster: f, Members: f, Apps: f, Releases: f, Rescue: f, Logs: f, Explains: f, Door: api.Door{Admissions: f, Tokens: f, Keys: f}, Local: true,
 		Access: api.Access{Audits: accessOf{f}, Operators: accessOf{f}}})
 	term.served = make(chan error, 1)
 	go func() { term.served <- term.server.Serve(l) }()

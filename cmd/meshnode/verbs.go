@@ -38,7 +38,7 @@ func verbs() []verb {
 	return []verb{
 		runVerb(), startVerb(), listVerb(), statusVerb(), describeVerb(), explainVerb(), logsVerb(), flushVerb(), reloadLogsVerb(), reloadVerb(), restartVerb(),
 		releasesVerb(), rollbackVerb(), scaleVerb(), stopVerb(), deleteVerb(), envVerb(), pidVerb(), signalVerb(), resetVerb(),
-		initVerb(), validateVerb(), planVerb(), applyVerb(), startupVerb(), unstartupVerb(), membersVerb(), admitVerb(), tokenVerb(), setVerb(), auditVerb(), operatorVerb(), leaveVerb(), forceLeaveVerb(), upgradeVerb(), snapshotVerb(), recoverVerb(),
+		initVerb(), validateVerb(), planVerb(), applyVerb(), startupVerb(), unstartupVerb(), membersVerb(), admitVerb(), tokenVerb(), keyVerb(), setVerb(), auditVerb(), operatorVerb(), leaveVerb(), forceLeaveVerb(), upgradeVerb(), snapshotVerb(), recoverVerb(),
 		keygenVerb(), versionVerb(), helpVerb(), killVerb(), jlistVerb(), saveVerb(), resurrectVerb(),
 	}
 }

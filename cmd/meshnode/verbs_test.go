@@ -256,6 +256,17 @@ func TestForceLeave(t *testing.T) {
 	term.expect(t, "force-leave web-2", exitRefused, "", "meshnode: web-2 is up (alive); run `meshnode leave` there, or stop it first\n")
 }
 
+func TestKey(t *testing.T) {
+	term := online(t, &fakeNode{})
+	term.expect(t, "key rotate", exitDone, "the cluster key is replaced on 2 servers\n", "")
+	term.expect(t, "key rotate -force", exitDone, "the cluster key is replaced on 2 servers; to be admitted again: web-2; to be given another certificate: deploy\n", "")
+	term.expect(t, "key rotate -json", exitDone, "{\n  \"key\": \"aa\",\n  \"nodes\": [\n    \"web-1\",\n    \"web-3\"\n  ],\n  \"left\": [],\n  \"operators\": []\n}\n", "")
+	term.expect(t, "key", exitFailed, "", "meshnode: rotate?\nsee: meshnode help key\n")
+	term.expect(t, "key turn", exitFailed, "", "meshnode: there is no \"turn\" of a key; there is rotate\nsee: meshnode help key\n")
+	term = online(t, &fakeNode{fail: api.Errorf(api.CodeConflict, "bring it back", "web-2 is down")})
+	term.expect(t, "key rotate", exitRefused, "", "meshnode: web-2 is down; bring it back\n")
+}
+
 func TestLeave(t *testing.T) {
 	f := &fakeNode{}
 	term := online(t, f)

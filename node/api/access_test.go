@@ -97,7 +97,7 @@ func guarded(t *testing.T, f *fake, caller *atomic.Pointer[Caller]) (*keeping, *
 		t.Fatal(err)
 	}
 	k := &keeping{revoked: map[string]bool{}}
-	o := Options{Cluster: f, Apps: f, Releases: f, Rescue: f, Logs: f, Explains: f, Admissions: f, Tokens: f, Upgrades: upgradesOf{f}, Local: true, Access: Access{Audits: k, Operators: k}}
+	o := Options{Cluster: f, Apps: f, Releases: f, Rescue: f, Logs: f, Explains: f, Door: Door{Admissions: f, Tokens: f, Keys: f}, Upgrades: upgradesOf{f}, Local: true, Access: Access{Audits: k, Operators: k}}
 	if caller != nil {
 		o.Access.Caller = func(net.Conn) Caller { return *caller.Load() }
 	}

@@ -6,6 +6,13 @@ import (
 	"time"
 )
 
+// Door answers for who is let into the cluster, and by which key. Tokens are asked by the operator only.
+type Door struct {
+	Admissions Admissions
+	Tokens     Tokens
+	Keys       Keys
+}
+
 // Admissions lets servers in that have no cluster key.
 type Admissions interface {
 	// Admissions lists the servers that ask to be let in, on every node, without their codes.

@@ -67,6 +67,7 @@ func TestOperatorRoutes(t *testing.T) {
 			return client.CreateToken(ctx, TokenRequest{Seconds: 60, Uses: 2})
 		}},
 		{"revoke a/b", nil, func() (any, error) { return nil, client.RevokeToken(ctx, "a/b") }},
+		{"rotate true", Rotation{Key: "k", Nodes: []string{}, Left: []string{}, Operators: []string{}}, func() (any, error) { return client.RotateKey(ctx, true) }},
 		{"leave", nil, func() (any, error) { return nil, client.Leave(ctx) }},
 	} {
 		got, err := c.call()
@@ -110,6 +111,18 @@ func TestPeerRoutes(t *testing.T) {
 	}
 	if a, err := client.LocalAdmit(ctx, AdmitOrder{Code: "c", By: "a"}); err != nil || a.Node != "d" || asked(t, f) != (AdmitOrder{Code: "c", By: "a"}) {
 		t.Errorf("admit: %v, %v", a, err)
+	}
+	if r, err := client.LeadRotation(ctx, true); err != nil || r.Key != "k" || asked(t, f) != "lead true" {
+		t.Errorf("rotation: %v, %v", r, err)
+	}
+	if s, err := client.KeyState(ctx); err != nil || s.Key != "k" || asked(t, f) != "key state" {
+		t.Errorf("key: %v, %v", s, err)
+	}
+	if step := (KeyStep{Step: KeyInstall, Key: "k", Text: "mk1-"}); client.StepKey(ctx, step) != nil || asked(t, f) != step {
+		t.Error("a step")
+	}
+	if code, body := raw(t, path, "POST", "/peer/v1/key", `{"step":"install","key":"k","later":true}`); code != 400 {
+		t.Errorf("a step that is not understood: %d %s", code, body)
 	}
 	// A newer node may say more than this one understands.
 	if code, body := raw(t, path, "POST", "/peer/v1/hello", `{"node":"a","later":true}`); code != 200 || asked(t, f) != (Hello{Node: "a"}) {

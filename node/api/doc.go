@@ -21,6 +21,6 @@
 // its answer (a line, where logs are followed).
 //
 // Files in reading order: messages.go and description.go (what travels), backends.go (who answers), errors.go,
-// caller.go and access.go (who asks, and may), server.go (life and bounds), operator.go, releases.go, admit.go, tokens.go, operators.go, rescue.go and peer.go
+// caller.go and access.go (who asks, and may), server.go (life and bounds), operator.go, releases.go, admit.go, tokens.go, keys.go, operators.go, rescue.go and peer.go
 // (routes), audit.go (what is kept of changes), stream.go (log lines), client.go, clientpeer.go, limit.go (bound on connections), metrics.go.
 package api

@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"path/filepath"
 	"testing"
@@ -159,6 +160,20 @@ func (f *fake) CreateToken(ctx context.Context, r TokenRequest) (NewToken, error
 
 func (f *fake) RevokeToken(ctx context.Context, id string) error { return f.note(ctx, "revoke "+id) }
 
+func (f *fake) RotateKey(ctx context.Context, force bool) (Rotation, error) {
+	return Rotation{Key: "k"}, f.note(ctx, fmt.Sprint("rotate ", force))
+}
+
+func (f *fake) LeadRotation(ctx context.Context, force bool) (Rotation, error) {
+	return Rotation{Key: "k"}, f.note(ctx, fmt.Sprint("lead ", force))
+}
+
+func (f *fake) KeyState(ctx context.Context) (KeyState, error) {
+	return KeyState{Key: "k"}, f.note(ctx, "key state")
+}
+
+func (f *fake) StepKey(ctx context.Context, s KeyStep) error { return f.note(ctx, s) }
+
 func (f *fake) Hello(ctx context.Context, from Hello) (Hello, error) {
 	return f.hello, f.note(ctx, from)
 }
@@ -179,7 +194,7 @@ func serve(t *testing.T, f *fake, local bool) (*Server, *Client, string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := NewServer(Options{Cluster: f, Members: f, Apps: f, Releases: f, Rescue: f, Logs: f, Peer: f, Explains: f, Admissions: f, Tokens: f, Local: local})
+	s := NewServer(Options{Cluster: f, Members: f, Apps: f, Releases: f, Rescue: f, Logs: f, Peer: f, Explains: f, Door: Door{Admissions: f, Tokens: f, Keys: f}, Local: local})
 	served := make(chan error, 1)
 	go func() { served <- s.Serve(l) }()
 	client := NewClient(func(ctx context.Context) (net.Conn, error) {

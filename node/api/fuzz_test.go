@@ -99,7 +99,7 @@ func FuzzOperatorBodies(f *testing.F) {
 	}
 	fuzzed(f, routes, func(b *fake) *Server {
 		k := &keeping{}
-		return NewServer(Options{Cluster: b, Apps: b, Releases: b, Rescue: b, Logs: b, Explains: b, Admissions: b, Tokens: b, Upgrades: upgradesOf{b}, Local: true, Access: Access{Audits: k, Operators: k}})
+		return NewServer(Options{Cluster: b, Apps: b, Releases: b, Rescue: b, Logs: b, Explains: b, Door: Door{Admissions: b, Tokens: b, Keys: b}, Upgrades: upgradesOf{b}, Local: true, Access: Access{Audits: k, Operators: k}})
 	}, func(ctx context.Context) context.Context {
 		return context.WithValue(ctx, callerKey{}, Caller{Via: ViaSocket, UID: -1})
 	})
@@ -110,6 +110,6 @@ func FuzzPeerBodies(f *testing.F) {
 	routes := []string{"POST /peer/v1/hello", "POST /peer/v1/apply", "POST /peer/v1/orders/{order}", "GET /peer/v1/status", "GET /peer/v1/logs", "GET /peer/v1/audit",
 		"GET /peer/v1/apps/{app}/explain", "POST /peer/v1/admissions", "POST /v1/apps"}
 	fuzzed(f, routes, func(b *fake) *Server {
-		return NewServer(Options{Peer: b, Explains: b, Admissions: b, Access: Access{Audits: &keeping{}}})
+		return NewServer(Options{Peer: b, Explains: b, Door: Door{Admissions: b, Tokens: b, Keys: b}, Access: Access{Audits: &keeping{}}})
 	}, func(ctx context.Context) context.Context { return ctx })
 }

@@ -39,13 +39,11 @@ type Options struct {
 	Explains Explains // asked by both, the operator and peers
 	Rescue   Rescue
 	Peer     Peer
-	// Admissions is asked by both.
-	Admissions Admissions
-	Tokens     Tokens
-	Logger     hclog.Logger     // nil = silent
-	Metrics    *metrics.Metrics // nil = none
-	Local      bool             // true = operator's routes, false = peers' routes
-	Access     Access           // who may use the operator's routes; of a server for peers its audit log, and who asks
+	Door     Door             // asked by both
+	Logger   hclog.Logger     // nil = silent
+	Metrics  *metrics.Metrics // nil = none
+	Local    bool             // true = operator's routes, false = peers' routes
+	Access   Access           // who may use the operator's routes; of a server for peers its audit log, and who asks
 }
 
 // Server serves one side of the control API. Use NewServer, then Serve in a goroutine of the caller's, then Close.
@@ -97,15 +95,17 @@ func NewServer(o Options) *Server {
 	if o.Local {
 		s.operatorRoutes(mux, o)
 		s.explainRoute(mux, "GET /v1/apps/{app}/explain", o.Explains)
-		s.admitRoutes(mux, o.Admissions)
-		s.tokenRoutes(mux, o.Tokens)
+		s.admitRoutes(mux, o.Door.Admissions)
+		s.tokenRoutes(mux, o.Door.Tokens)
+		s.keyRoutes(mux, o.Door.Keys)
 	} else {
 		s.peerRoutes(mux, o.Peer)
 		if o.Access.Audits != nil {
 			s.auditRoute(mux, "GET /peer/v1/audit", o.Access.Audits.LocalAudit)
 		}
 		s.explainRoute(mux, "GET /peer/v1/apps/{app}/explain", o.Explains)
-		s.peerAdmitRoutes(mux, o.Admissions)
+		s.peerAdmitRoutes(mux, o.Door.Admissions)
+		s.peerKeyRoutes(mux, o.Door.Keys)
 	}
 	s.handle(mux, "/", func(_ context.Context, c call) (any, error) {
 		return nil, Errorf(CodeNotFound, sameVersion, "there is no route %s %s", c.Method, c.URL.Path)
