@@ -3,6 +3,7 @@ package node
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"slices"
@@ -126,5 +127,11 @@ func DialOperator(bundle []byte, addr string) (func(ctx context.Context) (net.Co
 		return nil, fmt.Errorf("the certificate of %s has expired on %s; have another made on one of the servers: meshnode operator create %s",
 			pass.Name, pass.Expires.UTC().Format(time.DateTime+" UTC"), pass.Name)
 	}
-	return func(ctx context.Context) (net.Conn, error) { return pass.Dial(ctx, addr) }, nil
+	return func(ctx context.Context) (net.Conn, error) {
+		c, err := pass.Dial(ctx, addr)
+		if errors.Is(err, mux.ErrWrongKey) {
+			return nil, fmt.Errorf("the certificate of %s is of another cluster, or of before its key was replaced; have another made there: meshnode operator create %s", pass.Name, pass.Name)
+		}
+		return c, err
+	}, nil
 }

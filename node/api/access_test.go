@@ -97,7 +97,7 @@ func guarded(t *testing.T, f *fake, caller *atomic.Pointer[Caller]) (*keeping, *
 		t.Fatal(err)
 	}
 	k := &keeping{revoked: map[string]bool{}}
-	o := Options{Cluster: f, Apps: f, Releases: f, Rescue: f, Logs: f, Explains: f, Door: Door{Admissions: f, Tokens: f, Keys: f}, Upgrades: upgradesOf{f}, Local: true, Access: Access{Audits: k, Operators: k}}
+	o := Options{Cluster: f, Members: f, Apps: f, Releases: f, Rescue: f, Logs: f, Explains: f, Door: Door{Admissions: f, Tokens: f, Keys: f}, Upgrades: upgradesOf{f}, Local: true, Access: Access{Audits: k, Operators: k}}
 	if caller != nil {
 		o.Access.Caller = func(net.Conn) Caller { return *caller.Load() }
 	}
@@ -242,7 +242,7 @@ func allRoutes() map[string]string {
 		"POST /v1/leave": "", "POST /v1/settings": `{"values":{"forward":"tls"}}`, "POST /v1/upgrade": `{"path":"/x"}`, "POST /v1/apps": `{"app":{"name":"api"}}`,
 		"POST /v1/apps/api/reload": `{}`, "POST /v1/apps/api/scale": `{"workers":"2"}`, "POST /v1/apps/api/stop": "", "DELETE /v1/apps/api": "",
 		"POST /v1/apps/api/rollback": `{}`, "POST /v1/orders/flush": "", "POST /v1/apps/api/secrets": `{"values":{}}`,
-		"POST /v1/operators": `{"name":"bob","role":"viewer","ttl_seconds":60}`, "DELETE /v1/operators/bob": "",
+		"POST /v1/operators": `{"name":"bob","role":"viewer","ttl_seconds":60}`, "DELETE /v1/operators/bob": "", "POST /v1/members/b/leave": "",
 		"GET /v1/admissions": "", "POST /v1/admissions": `{"code":"x"}`,
 		"GET /v1/tokens": "", "POST /v1/tokens": `{"seconds":60,"uses":1}`, "DELETE /v1/tokens/ab": "",
 		"GET /v1/snapshot": "", "GET /v1/recover": "", "POST /v1/recover": `{"lost":["b"]}`,
@@ -349,4 +349,32 @@ func TestAuditQueries(t *testing.T) {
 			t.Errorf("%s: %d %s", q, code, text)
 		}
 	}
+}
+
+// TestEveryRouteIsThoughtOf: who gets it from elsewhere is decided for each route, and nothing is decided for routes that do not exist.
+func TestEveryRouteIsThoughtOf(t *testing.T) {
+	for _, pattern := range append(viewed(), changed()...) {
+		method, path, _ := strings.Cut(pattern, " ")
+		if slices.Contains(viewed(), pattern) != (method == http.MethodGet) {
+			t.Errorf("%s: a viewer looks, and an admin changes", pattern)
+		}
+		found := false
+		for route := range allRoutes() {
+			m, target, _ := strings.Cut(route, " ")
+			target, _, _ = strings.Cut(target, "?")
+			found = found || m == method && sameShape(path, target)
+		}
+		if !found {
+			t.Errorf("%s is tried by no test", pattern)
+		}
+	}
+}
+
+// sameShape reports whether a path is one of a pattern.
+func sameShape(pattern, path string) bool {
+	p, q := strings.Split(pattern, "/"), strings.Split(path, "/")
+	return len(p) == len(q) && !slices.ContainsFunc(p, func(part string) bool {
+		i := slices.Index(p, part)
+		return !strings.HasPrefix(part, "{") && part != q[i]
+	})
 }

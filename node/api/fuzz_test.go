@@ -94,12 +94,12 @@ func fuzzed(f *testing.F, routes []string, server func(*fake) *Server, ctx func(
 func FuzzOperatorBodies(f *testing.F) {
 	routes := []string{
 		"POST /v1/apps", "POST /v1/settings", "POST /v1/upgrade", "POST /v1/apps/{app}/reload", "POST /v1/apps/{app}/scale", "POST /v1/apps/{app}/rollback",
-		"POST /v1/apps/{app}/stop", "POST /v1/apps/{app}/secrets", "DELETE /v1/apps/{app}", "POST /v1/orders/{order}", "POST /v1/operators", "DELETE /v1/operators/{operator}", "POST /v1/admissions", "POST /v1/recover", "POST /v1/tokens",
+		"POST /v1/apps/{app}/stop", "POST /v1/apps/{app}/secrets", "DELETE /v1/apps/{app}", "POST /v1/orders/{order}", "POST /v1/operators", "DELETE /v1/operators/{operator}", "POST /v1/admissions", "POST /v1/recover", "POST /v1/tokens", "POST /v1/members/{app}/leave",
 		"POST /v1/leave", "GET /v1/apps/{app}", "GET /v1/apps/{app}/progress", "GET /v1/apps/{app}/explain", "GET /v1/workers", "GET /v1/logs", "GET /v1/audit", "PUT /v1/{app}",
 	}
 	fuzzed(f, routes, func(b *fake) *Server {
 		k := &keeping{}
-		return NewServer(Options{Cluster: b, Apps: b, Releases: b, Rescue: b, Logs: b, Explains: b, Door: Door{Admissions: b, Tokens: b, Keys: b}, Upgrades: upgradesOf{b}, Local: true, Access: Access{Audits: k, Operators: k}})
+		return NewServer(Options{Cluster: b, Members: b, Apps: b, Releases: b, Rescue: b, Logs: b, Explains: b, Door: Door{Admissions: b, Tokens: b, Keys: b}, Upgrades: upgradesOf{b}, Local: true, Access: Access{Audits: k, Operators: k}})
 	}, func(ctx context.Context) context.Context {
 		return context.WithValue(ctx, callerKey{}, Caller{Via: ViaSocket, UID: -1})
 	})
