@@ -20,7 +20,7 @@ func (a accessOf) Record(api.AuditEntry) {}
 func (a accessOf) Audit(_ context.Context, q api.AuditQuery) (api.Audit, error) {
 	at := time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC)
 	return api.Audit{Missing: []api.Missing{{Node: "web-3", Why: "no answer"}}, Entries: []api.AuditEntry{
-		{Time: at, Node: "web-1", Caller: api.Caller{Via: api.ViaSocket, UID: 1000, User: "deploy", PID: 4711}, Route: "POST /v1/apps", What: "start", App: "api",
+		{Time: at, Node: "web-1", Caller: api.Caller{Via: api.ViaSocket, UID: 0, User: "root", Login: "deploy", PID: 4711}, Route: "POST /v1/apps", What: "start", App: "api",
 			Args: map[string]string{"changed": "command,env.A"}, Outcome: api.OutcomeOK, Index: 7, Release: 3},
 		{Time: at.Add(time.Second), Node: "web-2", Caller: api.Caller{Via: api.ViaRemote, UID: -1, Certificate: "vera", Role: "viewer", From: "10.0.0.9:4000"},
 			Route: "POST /v1/apps/{app}/scale", What: "scale", App: "api\x1b[2J", Args: map[string]string{"workers": "9"}, Outcome: api.CodeForbidden, Message: "no", LeftOut: 3},

@@ -76,10 +76,15 @@ func whoText(c api.Caller) string {
 		return fmt.Sprintf("%s (%s)", printable(c.Certificate), c.Role)
 	case c.UID < 0:
 		return "unknown"
-	case c.User == "":
-		return fmt.Sprintf("uid %d", c.UID)
 	}
-	return fmt.Sprintf("%s (uid %d)", c.User, c.UID)
+	who := fmt.Sprintf("uid %d", c.UID)
+	if c.User != "" {
+		who = fmt.Sprintf("%s (%s)", c.User, who)
+	}
+	if c.Login != "" {
+		who = c.Login + " as " + who
+	}
+	return printable(who)
 }
 
 func fromText(c api.Caller) string {

@@ -221,6 +221,16 @@ func TestWhatFailsIsRecordedToo(t *testing.T) {
 	}
 }
 
+func TestWhoIsBehindSudo(t *testing.T) {
+	for _, c := range []struct{ text, self, want string }{
+		{"4294967295\n", "0", ""}, {"0\n", "0", ""}, {"0\n", "1000", "root"}, {"4000000000\n", "0", "uid 4000000000"}, {"", "0", ""}, {"root", "0", ""}, {"-1", "0", ""},
+	} {
+		if got := loginOf(c.text, c.self); got != c.want {
+			t.Errorf("%q, asked by %s: %q, want %q", c.text, c.self, got, c.want)
+		}
+	}
+}
+
 func TestNotes(t *testing.T) {
 	Note(t.Context(), "key", "nobody keeps it")
 	rec := &draft{}

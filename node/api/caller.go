@@ -2,7 +2,9 @@ package api
 
 import (
 	"context"
+	"fmt"
 	"net"
+	"os"
 	"os/user"
 	"strconv"
 	"strings"
@@ -27,6 +29,7 @@ type Caller struct {
 	Via         string `json:"via"`                   // one of the above; empty = a way that nobody has described, which gets nothing
 	UID         int    `json:"uid"`                   // number of the user at the socket, as the kernel says; -1 = there is none
 	User        string `json:"user,omitempty"`        // name of that user, where the server has one
+	Login       string `json:"login,omitempty"`       // as whom that user has logged in, where the kernel remembers another: whoever is behind sudo
 	PID         int    `json:"pid,omitempty"`         // process at the socket
 	Certificate string `json:"certificate,omitempty"` // name in the certificate
 	Role        string `json:"role,omitempty"`        // role in that certificate
@@ -80,15 +83,44 @@ func socketCaller(c net.Conn) Caller {
 	return out
 }
 
-// named fills in the name of the user, which takes a look at a file.
+// named fills in who the user is by name, which takes a look at files.
 func (c Caller) named() Caller {
 	if c.UID < 0 {
 		return c
 	}
-	if u, err := user.LookupId(strconv.Itoa(c.UID)); err == nil {
-		c.User = u.Username
+	number := strconv.Itoa(c.UID)
+	c.User = userName(number)
+	if text, err := os.ReadFile(fmt.Sprintf("/proc/%d/loginuid", c.PID)); err == nil {
+		c.Login = loginOf(string(text), number)
 	}
 	return c
+}
+
+// noLogin is what the kernel says of processes that no login has started: services, and what runs in containers.
+const noLogin = "4294967295"
+
+// loginOf is who has logged in, by what the kernel says; empty if that is the user himself, or nobody.
+func loginOf(text, self string) string {
+	text = strings.TrimSpace(text)
+	if text == noLogin || text == self {
+		return ""
+	}
+	if _, err := strconv.ParseUint(text, 10, 32); err != nil {
+		return ""
+	}
+	if name := userName(text); name != "" {
+		return name
+	}
+	return "uid " + text
+}
+
+// userName is the name of a user by number, where the server has one.
+func userName(number string) string {
+	u, err := user.LookupId(number)
+	if err != nil {
+		return ""
+	}
+	return u.Username
 }
 
 // clip keeps what is recorded and repeated short, whatever was sent.
