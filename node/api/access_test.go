@@ -255,14 +255,14 @@ func allRoutes() map[string]string {
 		"POST /v1/operators": `{"name":"bob","role":"viewer","ttl_seconds":60}`, "DELETE /v1/operators/bob": "", "POST /v1/members/b/leave": "",
 		"GET /v1/admissions": "", "POST /v1/admissions": `{"code":"x"}`,
 		"GET /v1/tokens": "", "POST /v1/tokens": `{"seconds":60,"uses":1}`, "DELETE /v1/tokens/ab": "",
-		"GET /v1/snapshot": "", "GET /v1/recover": "", "POST /v1/recover": `{"lost":["b"]}`,
+		"POST /v1/key/rotate": `{}`, "GET /v1/snapshot": "", "GET /v1/recover": "", "POST /v1/recover": `{"lost":["b"]}`,
 	}
 }
 
 // onServers are the routes that nobody gets from elsewhere.
 func onServers(route string) bool {
 	return slices.Contains([]string{"POST /v1/operators", "GET /v1/admissions", "POST /v1/admissions", "GET /v1/snapshot", "GET /v1/recover", "POST /v1/recover",
-		"GET /v1/tokens", "POST /v1/tokens", "DELETE /v1/tokens/ab"}, route)
+		"GET /v1/tokens", "POST /v1/tokens", "DELETE /v1/tokens/ab", "POST /v1/key/rotate"}, route)
 }
 
 func TestRoles(t *testing.T) {

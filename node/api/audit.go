@@ -138,6 +138,8 @@ func wordOf(pattern string) string {
 		return "force-leave"
 	case pattern == "POST /v1/admissions":
 		return "admit"
+	case pattern == "POST /v1/key/rotate":
+		return "key rotate"
 	case pattern == "POST /v1/tokens":
 		return "token create"
 	case pattern == "DELETE /v1/tokens/{id}":

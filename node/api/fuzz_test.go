@@ -94,7 +94,7 @@ func fuzzed(f *testing.F, routes []string, server func(*fake) *Server, ctx func(
 func FuzzOperatorBodies(f *testing.F) {
 	routes := []string{
 		"POST /v1/apps", "POST /v1/settings", "POST /v1/upgrade", "POST /v1/apps/{app}/reload", "POST /v1/apps/{app}/scale", "POST /v1/apps/{app}/rollback",
-		"POST /v1/apps/{app}/stop", "POST /v1/apps/{app}/secrets", "DELETE /v1/apps/{app}", "POST /v1/orders/{order}", "POST /v1/operators", "DELETE /v1/operators/{operator}", "POST /v1/admissions", "POST /v1/recover", "POST /v1/tokens", "POST /v1/members/{app}/leave",
+		"POST /v1/apps/{app}/stop", "POST /v1/apps/{app}/secrets", "DELETE /v1/apps/{app}", "POST /v1/orders/{order}", "POST /v1/operators", "DELETE /v1/operators/{operator}", "POST /v1/admissions", "POST /v1/recover", "POST /v1/tokens", "POST /v1/key/rotate", "POST /v1/members/{app}/leave",
 		"POST /v1/leave", "GET /v1/apps/{app}", "GET /v1/apps/{app}/progress", "GET /v1/apps/{app}/explain", "GET /v1/workers", "GET /v1/logs", "GET /v1/audit", "PUT /v1/{app}",
 	}
 	fuzzed(f, routes, func(b *fake) *Server {
@@ -108,7 +108,7 @@ func FuzzOperatorBodies(f *testing.F) {
 // FuzzPeerBodies is the same for the peers' side.
 func FuzzPeerBodies(f *testing.F) {
 	routes := []string{"POST /peer/v1/hello", "POST /peer/v1/apply", "POST /peer/v1/orders/{order}", "GET /peer/v1/status", "GET /peer/v1/logs", "GET /peer/v1/audit",
-		"GET /peer/v1/apps/{app}/explain", "POST /peer/v1/admissions", "POST /v1/apps"}
+		"GET /peer/v1/apps/{app}/explain", "POST /peer/v1/admissions", "POST /peer/v1/key", "POST /peer/v1/key/rotate", "POST /v1/apps"}
 	fuzzed(f, routes, func(b *fake) *Server {
 		return NewServer(Options{Peer: b, Explains: b, Door: Door{Admissions: b, Tokens: b, Keys: b}, Access: Access{Audits: &keeping{}}})
 	}, func(ctx context.Context) context.Context { return ctx })
