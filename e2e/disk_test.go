@@ -170,6 +170,7 @@ func fullDisk(t *testing.T, l *lab.Lab, nodes []*lab.Node) {
 func damagedLog(t *testing.T, nodes []*lab.Node) {
 	_, others := leads(t, nodes)
 	n := others[0]
+	remedy := ""
 	for _, what := range []string{"cut short", "emptied", "bytes changed"} {
 		n.Kill()
 		path := filepath.Join(n.Dir, "raft", "raft.db")
@@ -194,16 +195,22 @@ func damagedLog(t *testing.T, nodes []*lab.Node) {
 			t.Fatal(err)
 		}
 		said := lineWith(out[strings.LastIndex(out, "meshnode: "):], "meshnode: ")
-		if code != 1 || !strings.Contains(said, "raft") || !strings.Contains(said, "data folder") {
+		if code != 1 || !strings.Contains(said, "raft") || !strings.Contains(said, "mv "+filepath.Join(n.Dir, "raft")) {
 			t.Errorf("%s: exit %d: %s", what, code, out)
 		}
+		_, remedy, _ = strings.Cut(said, "must not go on with it: ")
 		measured(t, 28, "log %s: ended after %.1f s: %q", what, time.Since(begun).Seconds(), said)
 		if err := os.WriteFile(path, good, 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
+	remedy, _, _ = strings.Cut(remedy, ", then start it")
+	if out, err := exec.Command("sh", "-c", remedy).CombinedOutput(); err != nil {
+		t.Fatalf("%s: %v: %s", remedy, err, out)
+	}
 	n.Restart()
-	n.Voters(20*time.Second, 3, 3)
+	took := n.Voters(30*time.Second, 3, 3)
+	measured(t, 28, "a new voter %.1f s after its start, by the commands that it had printed", took.Seconds())
 }
 
 func wipedDisk(t *testing.T, nodes []*lab.Node) {

@@ -44,7 +44,7 @@ func TestMajorityLostForGood(t *testing.T) {
 	if r := left.Run("recover", "-lost", "h1,h2", "-yes"); r.Code != 0 {
 		t.Fatalf("exit %d\n%s%s", r.Code, r.Out, r.Err)
 	}
-	t.Logf("the last of three servers leads %.1f s after it was told to", time.Since(begun).Seconds())
+	took := time.Since(begun)
 	left.Must("set", "idle_timeout=1h")
 	time.Sleep(time.Second)
 	sent, failed, _ := load.Stop()
@@ -56,7 +56,7 @@ func TestMajorityLostForGood(t *testing.T) {
 			t.Errorf("worker %d is new; there were %v", pid, before)
 		}
 	}
-	t.Logf("%d requests, none failed; workers %v", sent, before)
+	measured(t, 15, "gone for good: the last of three servers leads %.1f s after `recover`; %d of %d requests failed, its workers stay", took.Seconds(), len(failed), sent)
 
 	nodes[0].Restart()
 	l.AddHost().Start("-join", left.IP+":7946")

@@ -29,7 +29,7 @@ func verify(dir string, check func([]byte) error) (found bool, err error) {
 	var db *raftboltdb.BoltStore
 	defer func() {
 		if r := recover(); r != nil {
-			found, err = false, fmt.Errorf("read raft log: %v: %w", r, ErrDamaged)
+			found, err = false, fmt.Errorf("pages of it are missing or wrong (%v): %w", r, ErrDamaged)
 		}
 		if db != nil {
 			err = errors.Join(err, db.Close())
