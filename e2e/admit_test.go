@@ -54,6 +54,7 @@ func TestServersWithoutTheKey(t *testing.T) {
 	if r := other.Run("admit", wrong); r.Code != 1 || !strings.Contains(r.Err, wrong) {
 		t.Errorf("a wrong code: exit %d, %s", r.Code, r.Err)
 	}
+	measured(t, 33, "a wrong code: exit 1, nobody is let in")
 	if r := other.Must("admit", first); !strings.Contains(r.Out, "h3") {
 		t.Errorf("%s", r.Out)
 	}
@@ -123,11 +124,13 @@ func byToken(t *testing.T, l *lab.Lab, seed *lab.Node, join string) {
 		"expired":  {brief, "has expired"},
 		"mistyped": {token[:51], "copied whole"},
 	} {
+		begun := time.Now()
 		code, out, err := start(bad.token).Exited(10 * time.Second)
 		if err != nil {
 			t.Fatal(name, err)
 		}
 		oneLine(t, code, out, bad.why)
+		measured(t, 33, "a token that is %s: ended after %.1f s", name, time.Since(begun).Seconds())
 	}
 }
 
@@ -179,7 +182,7 @@ func otherKey(t *testing.T, l *lab.Lab, nodes []*lab.Node) {
 	took := time.Since(begun)
 	close(done)
 	clients.Wait()
-	t.Logf("%d new keys in %.2f s, %d requests meanwhile, none failed: %v", times, took.Seconds(), served.Load(), !t.Failed())
+	measured(t, 59, "%d new keys in %.2f s, %d requests meanwhile, none failed: %v", times, took.Seconds(), served.Load(), !t.Failed())
 	if after := pidsOf(t, nodes[1]); !maps.Equal(before, after) {
 		t.Errorf("workers were replaced: %v, then %v", before, after)
 	}

@@ -50,7 +50,7 @@ func matrix() []row {
 		{30, "a copied data folder", "the copy ends within 5 s and says why"},
 		{31, "a name that is taken", "the second ends within 3 s, with both addresses"},
 		{32, "two clusters under one key meet", "never merged, a clear line"},
-		{33, "a wrong key", "refused within 2 s, nothing changes on the others"},
+		{33, "a wrong key or code, a token that is used or expired", "refused within 2 s, nothing changes on the others"},
 		{35, "hostile packets and streams on the peer port", "no state changes, it serves on"},
 		{42, "descriptors run out", "new connections are refused visibly, open ones go on"},
 		{45, "the peer port is in use", "ends within 1 s and says so"},
@@ -59,6 +59,7 @@ func matrix() []row {
 		{56, "the leader dies during a rollout", "finished or taken back, no acknowledged change lost"},
 		{57, "20 restarts in turn of five servers under load", "0 failed, no acknowledged change lost"},
 		{58, "50 servers started at once", "one cluster with five voters within 30 s"},
+		{59, "the cluster key is replaced under load", "0 failed, no worker replaced"},
 	}
 }
 

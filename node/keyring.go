@@ -89,7 +89,11 @@ func (n *Node) followKeys() {
 		if err := n.mesh.SetKeys(use.Gossip(), other); err != nil {
 			return err
 		}
-		return n.mux.SetKeys(use, also...)
+		if err := n.mux.SetKeys(use, also...); err != nil {
+			return err
+		}
+		n.door.desk.Expire()
+		return nil
 	}
 }
 

@@ -161,6 +161,26 @@ func TestToken(t *testing.T) {
 	}
 }
 
+func TestExpire(t *testing.T) {
+	o := newOffice(t)
+	code, end := o.ask(o.connect("one", "10.0.0.9"), "web-4")
+	o.Expire()
+	var refusal *Refusal
+	if got := <-end; !errors.As(got.err, &refusal) || refusal.Final() || got.key != "" {
+		t.Errorf("%+v", got)
+	}
+	if _, err := o.Admit(t.Context(), code); !errors.Is(err, ErrUnknownCode) {
+		t.Error(err)
+	}
+	again, end := o.ask(o.connect("two", "10.0.0.9"), "web-4")
+	if _, err := o.Admit(t.Context(), again); err != nil {
+		t.Error(err)
+	}
+	if got := <-end; got.key != testKey {
+		t.Errorf("%+v", got)
+	}
+}
+
 func TestWrongCodes(t *testing.T) {
 	o := newOffice(t)
 	code, end := o.ask(o.connect("one", "10.0.0.9"), "web-4")

@@ -49,6 +49,7 @@ type Desk struct {
 	places int
 	byHost map[netip.Addr]int
 	asked  map[*request]struct{}
+	stale  chan struct{} // closed when those who wait now have to ask anew
 
 	turned   chan struct{} // a place for each that is being turned away
 	refused  atomic.Uint64
@@ -59,6 +60,7 @@ type Desk struct {
 type request struct {
 	Waiting
 	bound  string
+	stale  <-chan struct{}
 	orders chan order
 	gone   chan struct{} // closed when it does not wait any more
 }
@@ -74,7 +76,7 @@ type Redeemer func(ctx context.Context, secret []byte, who Waiting) error
 
 // NewDesk returns a desk that hands over the key that key returns.
 func NewDesk(key func() string, redeem Redeemer) *Desk {
-	return &Desk{key: key, redeem: redeem, byHost: make(map[netip.Addr]int), asked: make(map[*request]struct{}), turned: make(chan struct{}, maxTurned)}
+	return &Desk{key: key, redeem: redeem, byHost: make(map[netip.Addr]int), asked: make(map[*request]struct{}), stale: make(chan struct{}), turned: make(chan struct{}, maxTurned)}
 }
 
 // Stats are a Desk's counters since it was made.
@@ -137,76 +139,8 @@ func (d *Desk) hear(ctx context.Context, c Stream) {
 	}
 }
 
-// hearToken hands the key over to who has a token.
-func (d *Desk) hearToken(ctx context.Context, c Stream, host netip.Addr, body []byte) {
-	secret, who, err := decodeToken(body)
-	if err != nil {
-		d.refuse(c, RefusedOther, notUnderstood)
-		return
-	}
-	_ = c.SetDeadline(time.Now().Add(redeemLimit + exchangeLimit))
-	limited, cancel := context.WithTimeout(ctx, redeemLimit)
-	defer cancel()
-	err = d.redeem(limited, secret, Waiting{Newcomer: who, Addr: host, Since: time.Now()})
-	var refusal *Refusal
-	switch {
-	case errors.As(err, &refusal):
-		d.refuse(c, refusal.Code, refusal.Text)
-	case err != nil:
-		d.refuse(c, RefusedBusy, "the cluster cannot take a token now")
-	default:
-		if writeMessage(c, kindKey, []byte(d.key())) != nil {
-			return
-		}
-		if _, err := expect(c, kindKept, 0); err == nil {
-			d.admitted.Add(1)
-		}
-	}
-}
-
 // notUnderstood is said to a newcomer of a release that speaks otherwise.
 const notUnderstood = "the request is not understood; use the same release of meshnode on all servers"
-
-func hostOf(c net.Conn) netip.Addr {
-	if a, ok := c.RemoteAddr().(*net.TCPAddr); ok {
-		return a.AddrPort().Addr().Unmap()
-	}
-	return netip.Addr{}
-}
-
-func (d *Desk) enter(host netip.Addr) bool {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.places >= maxPlaces || d.byHost[host] >= maxPerHost {
-		return false
-	}
-	d.places++
-	d.byHost[host]++
-	return true
-}
-
-func (d *Desk) leave(host netip.Addr) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.places--
-	if d.byHost[host]--; d.byHost[host] == 0 {
-		delete(d.byHost, host)
-	}
-}
-
-// turnAway says that there is no place. It reads what was said first: a socket that is closed with unread bytes is reset, and the answer lost.
-func (d *Desk) turnAway(c Stream) {
-	select {
-	case d.turned <- struct{}{}:
-		defer func() { <-d.turned }()
-	default:
-		return
-	}
-	_ = c.SetDeadline(time.Now().Add(turnLimit))
-	if _, _, err := readMessage(c); err == nil {
-		d.refuse(c, RefusedBusy, "too many servers wait to be admitted there; see which, on that server: meshnode admit")
-	}
-}
 
 func (d *Desk) refuse(c Stream, code byte, text string) {
 	_ = writeMessage(c, kindRefused, (&Refusal{Code: code, Text: text}).encode())
@@ -214,11 +148,13 @@ func (d *Desk) refuse(c Stream, code byte, text string) {
 
 // hearAsk keeps a newcomer until its code is typed.
 func (d *Desk) hearAsk(ctx context.Context, c Stream, host netip.Addr, ask []byte) {
+	stale := d.now()
 	r, err := d.answerAsk(c, host, ask)
 	if err != nil {
 		d.refuse(c, RefusedOther, notUnderstood)
 		return
 	}
+	r.stale = stale
 	d.put(r)
 	said, end := listen(c)
 	defer end()
@@ -243,6 +179,9 @@ func (d *Desk) hearAsk(ctx context.Context, c Stream, host netip.Addr, ask []byt
 	case <-limit.C:
 		_ = c.SetDeadline(time.Now().Add(exchangeLimit))
 		d.refuse(c, RefusedExpired, "nobody has admitted this server within 10 minutes")
+	case <-r.stale:
+		_ = c.SetDeadline(time.Now().Add(exchangeLimit))
+		d.refuse(c, RefusedExpired, "the cluster key has been replaced meanwhile")
 	case <-ctx.Done():
 	}
 }
@@ -326,6 +265,21 @@ func (d *Desk) letIn(c Stream, own string, said <-chan heard) error {
 	}
 	_, err := check(answer.kind, answer.body, kindKept, 0)
 	return err
+}
+
+// Expire has all that wait ask anew: the key that they would be given is not that of the stream on which they ask.
+func (d *Desk) Expire() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	close(d.stale)
+	d.stale = make(chan struct{})
+}
+
+// now is closed when what was begun until now is stale.
+func (d *Desk) now() <-chan struct{} {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.stale
 }
 
 func (d *Desk) put(r *request) {

@@ -28,5 +28,6 @@
 //
 // Bounds: 8 newcomers wait at a desk, 2 of one address, 10 minutes each; a message has at most 512 bytes, an exchange takes 5 s.
 //
-// Files in reading order: code.go (what people carry), message.go (what travels), newcomer.go, desk.go, tries.go (a bound on guesses).
+// Files in reading order: code.go (what people carry), message.go (what travels), newcomer.go, desk.go, places.go (its bounds), redeem.go and token.go (tokens), tries.go
+// (a bound on guesses).
 package admit
