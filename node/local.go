@@ -10,6 +10,8 @@ import (
 	"syscall"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"meshnode/node/api"
 	"meshnode/node/supervisor"
 	"meshnode/node/supervisor/output"
@@ -192,6 +194,9 @@ func (n *Node) localWarnings(l api.LocalStatus) []api.Warning {
 	out = append(out, n.hungWarnings()...)
 	out = append(out, n.uncaughtWarnings()...)
 	out = append(out, n.ejectionWarnings(time.Now())...)
+	if w, full := n.fullDisk(); full {
+		out = append(out, w)
+	}
 	st := n.store.Status()
 	if st.SlowDisk > 0 {
 		out = append(out, api.Warning{What: fmt.Sprintf("the disk of %s is slow: a change of the configuration took %s to write", n.s.Node, st.SlowDisk.Round(100*time.Millisecond)),
@@ -202,6 +207,19 @@ func (n *Node) localWarnings(l api.LocalStatus) []api.Warning {
 	}
 	slices.SortFunc(out, func(a, b api.Warning) int { return strings.Compare(a.What, b.What) })
 	return out
+}
+
+// leastFree is how little room there is on the disk of the data folder when it counts as full (bytes): less than one file of the log may grow by.
+const leastFree = 1 << 20
+
+// fullDisk warns of a disk that takes nothing more.
+func (n *Node) fullDisk() (api.Warning, bool) {
+	var s unix.Statfs_t
+	if err := unix.Statfs(n.dir.path, &s); err != nil || s.Bavail*uint64(s.Bsize) >= leastFree {
+		return api.Warning{}, false
+	}
+	return api.Warning{What: fmt.Sprintf("the disk of %s is full: %d KB are left for %s", n.s.Node, s.Bavail*uint64(s.Bsize)>>10, n.dir.path),
+		Remedy: "make room there; it goes on by itself"}, true
 }
 
 func (n *Node) logLine(l output.Line) api.LogLine {
