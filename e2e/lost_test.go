@@ -35,8 +35,6 @@ func TestServersRestartedInTurn(t *testing.T) {
 	for i, s := range streams {
 		for _, rep := range []load.Report{s.kept, s.fresh} {
 			excused := rep.Classes[load.ConnectRefused]
-			// What the kernel completes between the last accept and the end of the listening socket is reset: few, of a stop that takes microseconds.
-			excused += min(rep.Classes[load.NewReset], 3)
 			if i == 0 {
 				excused = 0 // its door was open all the time
 			}

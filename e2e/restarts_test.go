@@ -58,6 +58,7 @@ func TestRestartsInTurn(t *testing.T) {
 		other := nodes[(i+1)%5]
 		other.Voters(30*time.Second, 5, 5)
 		ready(t, other, 5, 20*time.Second)
+		time.Sleep(time.Second)
 	}
 	took := time.Since(begun)
 	w.stop()

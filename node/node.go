@@ -342,6 +342,7 @@ func (n *Node) endWorkers() error {
 func (n *Node) drain() {
 	n.view.draining.Store(true)
 	n.report()
+	n.routes.shut()
 	n.proxy.StopAccepting()
 	if err := n.store.TransferLeadership(); err == nil {
 		n.log.Info("leadership handed over")

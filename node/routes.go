@@ -130,28 +130,6 @@ func (r *routes) listens(app, worker string) bool {
 	return false
 }
 
-// drainLook is how often it is looked whether a worker that leaves accepts nothing by itself any more.
-const drainLook = 20 * time.Millisecond
-
-// Drained implements supervisor.Router.
-func (r *routes) Drained(ctx context.Context, w supervisor.Worker) error {
-	p := r.n.bal.Picker(w.App)
-	look := time.NewTicker(drainLook)
-	defer look.Stop()
-	for {
-		changed := p.Changed()
-		if p.Open(w.ID) == 0 && !r.n.proxy.Shares(w.App, w.ID) {
-			return nil
-		}
-		select {
-		case <-changed:
-		case <-look.C: // that it accepts nothing by itself any more is no change of the picker's
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
-}
-
 // Ended implements supervisor.Router.
 func (r *routes) Ended(w supervisor.Worker) {
 	r.n.proxy.RemoveWorker(w.ID)

@@ -255,10 +255,14 @@ func (s *Server) Unlisten(app, key string) {
 
 // stopListener ends a listener for good. The lock is held.
 func (s *Server) stopListener(id listenerID, l *listener) {
+	s.forgetListener(id)
+	l.stop()
+}
+
+func (s *Server) forgetListener(id listenerID) {
 	if s.o.Keep != nil {
 		s.o.Keep.Drop(id.app, id.key) // before its backlog is served: what came in after that would never be
 	}
-	l.stop()
 	delete(s.listeners, id)
 }
 
@@ -301,12 +305,13 @@ func (s *Server) Listeners() []Listener {
 	return out
 }
 
-// StopAccepting closes all listeners; open connections go on.
+// StopAccepting closes all listeners, within fadeTime; open connections go on. It does not block. Workers must accept nothing by themselves any more.
 func (s *Server) StopAccepting() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for id, l := range s.listeners {
-		s.stopListener(id, l)
+		s.forgetListener(id)
+		l.fade()
 	}
 }
 
