@@ -43,6 +43,7 @@ func TestWhoMayDoWhat(t *testing.T) {
 	t.Run("audit", func(t *testing.T) { recorded(t, nodes) })
 	t.Run("from elsewhere", func(t *testing.T) { fromElsewhere(t, l, nodes, dir) })
 	t.Run("secrets", func(t *testing.T) { keptSecret(t, l, nodes, secret) })
+	t.Run("another key", func(t *testing.T) { outlivesTheKey(t, nodes, secret, filepath.Join(dir, "admin.pem")) })
 	nodes[0].Must("stop", "web")
 }
 
@@ -134,12 +135,9 @@ func fromElsewhere(t *testing.T, l *lab.Lab, nodes []*lab.Node, dir string) {
 	}
 }
 
-// keptSecret looks for the secret value where it must be, in the workers, and everywhere else. The cluster key is looked for too.
-func keptSecret(t *testing.T, l *lab.Lab, nodes []*lab.Node, secret string) {
-	workers, err := nodes[0].Workers()
-	if err != nil {
-		t.Fatal(err)
-	}
+// having counts the workers that have the secret; none may have the cluster key.
+func having(t *testing.T, workers []api.WorkerStatus, secret, key string) int {
+	t.Helper()
 	seen := 0
 	for _, w := range workers {
 		if w.PID == 0 {
@@ -152,11 +150,49 @@ func keptSecret(t *testing.T, l *lab.Lab, nodes []*lab.Node, secret string) {
 		if bytes.Contains(env, []byte("TOKEN="+secret+"\x00")) {
 			seen++
 		}
-		if bytes.Contains(env, []byte("MESHNODE_KEY")) || bytes.Contains(env, []byte(l.Key)) {
+		if bytes.Contains(env, []byte("MESHNODE_KEY")) || bytes.Contains(env, []byte(key)) {
 			t.Errorf("the worker %d has the cluster key", w.PID)
 		}
 	}
-	if seen < 2 {
+	return seen
+}
+
+// outlivesTheKey replaces the cluster key: the workers stay, later ones get the secret all the same, and certificates of before count no more.
+func outlivesTheKey(t *testing.T, nodes []*lab.Node, secret, admin string) {
+	before, err := nodes[0].Workers()
+	if err != nil {
+		t.Fatal(err)
+	}
+	nodes[0].Must("key", "rotate")
+	nodes[1].Must("scale", "web", "+1")
+	after, err := nodes[1].Workers()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, w := range before {
+		if !slices.ContainsFunc(after, func(x api.WorkerStatus) bool { return x.PID == w.PID && x.Node == w.Node && x.Release == w.Release }) {
+			t.Errorf("%s/%s on %s, process %d, is not there any more", w.App, w.Worker, w.Node, w.PID)
+		}
+	}
+	if seen := having(t, after, secret, "MESHNODE_KEY"); len(after) != len(before)+2 || seen != len(after) {
+		t.Errorf("%d of %d workers have the secret, there were %d before", seen, len(after), len(before))
+	}
+	c := nodes[1].Command(lab.Binary(t), "status", "-addr", nodes[0].IP+":7946", "-cert", admin)
+	if out, err := c.CombinedOutput(); err == nil || !strings.Contains(string(out), "before its key was replaced") {
+		t.Errorf("a certificate of before: %v %s", err, out)
+	}
+	if out := nodes[0].Must("operator", "list").Out; !strings.Contains(out, "there are no operators") {
+		t.Errorf("operators: %s", out)
+	}
+}
+
+// keptSecret looks for the secret value where it must be, in the workers, and everywhere else. The cluster key is looked for too.
+func keptSecret(t *testing.T, l *lab.Lab, nodes []*lab.Node, secret string) {
+	workers, err := nodes[0].Workers()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if seen := having(t, workers, secret, l.Key); seen < 2 {
 		t.Errorf("%d workers have the secret", seen)
 	}
 	for _, n := range nodes {
