@@ -158,6 +158,17 @@ func TestWrongCodesArePaused(t *testing.T) {
 	}
 }
 
+// TestNobodyToAsk is a server that has lost its key, and is started without an address or with its own alone.
+func TestNobodyToAsk(t *testing.T) {
+	for _, join := range [][]string{nil, {"127.0.0.1:7946"}} {
+		n := &Node{log: hclog.NewNullLogger(), dir: openTestFolder(t), s: config.Settings{Node: "a", Bind: "127.0.0.1:7946"}}
+		n.who.join = join
+		if _, err := n.askAdmission(t.Context()); err == nil || !strings.Contains(err.Error(), "-join") || !strings.Contains(err.Error(), n.dir.join(keyFile)) {
+			t.Errorf("%v: %v", join, err)
+		}
+	}
+}
+
 func TestNoKeyToGive(t *testing.T) {
 	n := part(t, "seed", nil)
 	if err := n.openDesk(t.Context()); err != nil {

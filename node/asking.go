@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"time"
 
 	"meshnode/mesh/admit"
@@ -29,6 +30,10 @@ var (
 // askAdmission asks the join addresses for admission until a server of the cluster gives the key, which is stored at once: it is known to be
 // right, and asking again would take a person. It is the keeper's to know that the node is up meanwhile, or a service manager would start it anew.
 func (n *Node) askAdmission(ctx context.Context) (*mux.Key, error) {
+	if !slices.ContainsFunc(n.who.join, func(addr string) bool { return !own(addr, n.s) }) {
+		return nil, fmt.Errorf("no cluster key, and no -join address of another server to ask for it; give one, or copy %s from a server of the cluster to %s, or set MESHNODE_KEY or -key-file",
+			keyFile, n.dir.join(keyFile))
+	}
 	token, err := givenToken(n.s)
 	if err != nil {
 		return nil, err
