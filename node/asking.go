@@ -19,9 +19,6 @@ const askEvery = time.Second
 // maxMisproved is how many times a server may answer that was not told the code, before this node gives up: each is a guess at six letters.
 const maxMisproved = 5
 
-// errReplaced ends a node that has waited for admission, and whose successor does so now.
-var errReplaced = errors.New("another binary has taken over")
-
 var (
 	errUnsignedKey = errors.New("the key that was received is not of the server that sent it")
 	errMisproved   = errors.New("servers that were not told the code have answered five times: either it is mistyped on a server of the cluster, or somebody else answers at the join address; see to it and start this server again")
@@ -44,28 +41,13 @@ func (n *Node) askAdmission(ctx context.Context) (*mux.Key, error) {
 	if err := n.o.Keeper.Ready(); err != nil {
 		return nil, fmt.Errorf("tell the keeper that the node waits: %w", err)
 	}
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	yielded := make(chan struct{})
-	watch := make(chan struct{})
-	go func() {
-		defer close(watch)
-		select {
-		case <-n.o.Keeper.Yield():
-			close(yielded)
-			cancel()
-		case <-ctx.Done():
-		}
-	}()
-	defer func() { <-watch }()
-	defer cancel()
 	a := &applicant{n: n, token: token}
 	for ctx.Err() == nil {
 		for _, addr := range n.who.join {
 			if own(addr, n.s) {
 				continue
 			}
-			if key, err := a.ask(ctx, addr); key != nil || err != nil && ctx.Err() == nil {
+			if key, err := a.ask(ctx, addr); key != nil || err != nil {
 				return key, err
 			}
 		}
@@ -76,12 +58,7 @@ func (n *Node) askAdmission(ctx context.Context) (*mux.Key, error) {
 			t.Stop()
 		}
 	}
-	select {
-	case <-yielded:
-		return nil, n.yieldEarly()
-	default:
-		return nil, ctx.Err()
-	}
+	return nil, ctx.Err()
 }
 
 // givenToken is the join token that the operator named, nil if none.
@@ -102,15 +79,6 @@ func givenToken(s config.Settings) (*admit.Token, error) {
 		return nil, fmt.Errorf("%s: %w", where, err)
 	}
 	return &t, nil
-}
-
-// yieldEarly lets a successor have the data folder before anything was opened.
-func (n *Node) yieldEarly() error {
-	n.dir.close()
-	if err := n.o.Keeper.Yielded(); err != nil {
-		return fmt.Errorf("hand over to the new binary: %w", err)
-	}
-	return errReplaced
 }
 
 // applicant asks for admission at one address after the other.

@@ -180,7 +180,7 @@ func (n *Node) run(ctx context.Context, after *yieldError) (err error) {
 		n.close()
 	}()
 	switch err := n.open(inner, after); {
-	case errors.Is(err, errReplaced), err != nil && ctx.Err() != nil:
+	case err != nil && ctx.Err() != nil: // it was to end while it waited
 		return nil
 	case err != nil:
 		return err
