@@ -79,7 +79,9 @@ func TestServersOfDoubtfulIdentity(t *testing.T) {
 		again.Kill()
 		os.RemoveAll(again.Dir)
 	})
-	comeBack(t, l, nodes, join)
+	if full() {
+		comeBack(t, l, nodes, join)
+	}
 	after, err := nodes[0].Status()
 	if err != nil || after.Cluster != before.Cluster {
 		t.Errorf("the cluster was %s and is %s, %v", before.Cluster, after.Cluster, err)

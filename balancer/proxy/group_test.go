@@ -303,3 +303,26 @@ func TestManyWorkersShare(t *testing.T) {
 		f.Close()
 	}
 }
+
+// A door that fades refuses who comes from then on, while it still takes whom the kernel has let in.
+func TestFadingDoorRefuses(t *testing.T) {
+	b := newBench(t)
+	n := b.node("one", Options{Direct: true})
+	x := n.sharing("x")
+	x.accept()
+	n.ready(x)
+	x.report()
+	n.names(2)
+	x.ln.Close()
+	n.srv.Unshare(app, key, "x")
+	l := n.srv.listener(app, key)
+	n.srv.StopAccepting()
+	c, err := net.DialTimeout("tcp", l.bound.String(), 5*time.Second)
+	if !errors.Is(err, syscall.ECONNREFUSED) {
+		t.Errorf("the door is open: %v", err)
+	}
+	if err == nil {
+		c.Close()
+	}
+	<-l.done
+}

@@ -212,32 +212,6 @@ func (l *listener) stop() {
 	})
 }
 
-// fadeTime is how long a listener that fades still takes the connections whose handshakes have begun.
-const fadeTime = 100 * time.Millisecond
-
-// fade stops so that no connection which the client takes for open is lost. From here on the kernel drops what would begin a handshake: a client
-// tries that again a second later, and finds the door closed or a successor. Those that are under way come in for a while yet, and are served.
-func (l *listener) fade() {
-	// The program is given the TCP header: SYN without ACK is dropped, all else passes.
-	const flags, synAck, syn, all = 13, 0x12, 0x02, 0xffff
-	program := []unix.SockFilter{
-		{Code: unix.BPF_LD | unix.BPF_B | unix.BPF_ABS, K: flags},
-		{Code: unix.BPF_ALU | unix.BPF_AND | unix.BPF_K, K: synAck},
-		{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, Jt: 1, K: syn},
-		{Code: unix.BPF_RET | unix.BPF_K, K: all},
-		{Code: unix.BPF_RET | unix.BPF_K},
-	}
-	attached := false
-	_ = l.raw.Control(func(fd uintptr) {
-		attached = unix.SetsockoptSockFprog(int(fd), unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &unix.SockFprog{Len: uint16(len(program)), Filter: &program[0]}) == nil
-	})
-	if !attached {
-		l.stop()
-		return
-	}
-	time.AfterFunc(fadeTime, l.stop)
-}
-
 // leave ends accepting at once: somebody else serves what waits.
 func (l *listener) leave() {
 	l.left.Store(true)
