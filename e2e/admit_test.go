@@ -171,6 +171,7 @@ func otherKey(t *testing.T, l *lab.Lab, nodes []*lab.Node) {
 			}
 		})
 	}
+	ready(t, nodes[1], 4, 20*time.Second) // the server that came by a token is the last
 	before := pidsOf(t, nodes[1])
 	begun := time.Now()
 	const times = 10
