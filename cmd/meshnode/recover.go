@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"flag"
 	"fmt"
 	"strings"
@@ -107,29 +106,10 @@ func lostNames(lost []api.LostServer) string {
 	return strings.Join(out, ", ")
 }
 
-// recovered waits until the recovery is over. The node gives no answer for a moment in the middle of it.
+// recovered waits until the recovery is over.
 func recovered(ctx context.Context, c *console, client *api.Client) (api.Recovery, error) {
-	bounded, cancel := context.WithTimeout(ctx, recoverLimit)
-	defer cancel()
-	tick := time.NewTicker(c.poll)
-	defer tick.Stop()
-	for {
-		asked, stop := context.WithTimeout(bounded, patience)
-		out, err := client.Recovered(asked)
-		stop()
-		switch {
-		case err == nil && !out.Running && (out.Node != "" || out.Error != ""):
-			return out, nil
-		case err != nil && api.CodeOf(err) != "" && api.CodeOf(err) != api.CodeUnavailable:
-			return out, err
-		}
-		select {
-		case <-tick.C:
-		case <-bounded.Done():
-			if ctx.Err() != nil {
-				return out, errors.New("not waiting any longer, the recovery goes on; look with: meshnode status")
-			}
-			return out, fmt.Errorf("not done after %s; look at the node's own output", recoverLimit)
-		}
-	}
+	return overRestart(ctx, c, recoverLimit, "the recovery goes on; look with: meshnode status", func(ctx context.Context) (api.Recovery, bool, error) {
+		out, err := client.Recovered(ctx)
+		return out, !out.Running && (out.Node != "" || out.Error != ""), err
+	})
 }

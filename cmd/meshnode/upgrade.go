@@ -2,9 +2,7 @@ package main
 
 import (
 	"context"
-	"errors"
 	"flag"
-	"fmt"
 	"time"
 
 	"meshnode/node/api"
@@ -61,29 +59,10 @@ func upgrade(ctx context.Context, c *console, client *api.Client, path string, a
 	return nil
 }
 
-// upgraded waits until the upgrade is over. The node gives no answer for a moment in the middle of it.
+// upgraded waits until the upgrade is over.
 func upgraded(ctx context.Context, c *console, client *api.Client) (api.Upgrade, error) {
-	bounded, cancel := context.WithTimeout(ctx, upgradeLimit)
-	defer cancel()
-	tick := time.NewTicker(c.poll)
-	defer tick.Stop()
-	for {
-		asked, stop := context.WithTimeout(bounded, patience)
-		out, err := client.UpgradeOutcome(asked)
-		stop()
-		switch {
-		case err == nil && !out.Running:
-			return out, nil
-		case err != nil && api.CodeOf(err) != "" && api.CodeOf(err) != api.CodeUnavailable:
-			return out, err
-		}
-		select {
-		case <-tick.C:
-		case <-bounded.Done():
-			if ctx.Err() != nil {
-				return out, errors.New("not waiting any longer, the upgrade goes on; look with: meshnode version")
-			}
-			return out, fmt.Errorf("not done after %s; look at the node's own output", upgradeLimit)
-		}
-	}
+	return overRestart(ctx, c, upgradeLimit, "the upgrade goes on; look with: meshnode version", func(ctx context.Context) (api.Upgrade, bool, error) {
+		out, err := client.UpgradeOutcome(ctx)
+		return out, !out.Running, err
+	})
 }

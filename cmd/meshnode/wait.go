@@ -69,6 +69,31 @@ func isFinal(err error) bool {
 	return code != "" && code != api.CodeUnavailable
 }
 
+// overRestart asks again and again, until it is told that something is over, for limit at most. The node is replaced in the middle of it and gives no answer for
+// a moment. goesOn says what becomes of it when the operator does not wait.
+func overRestart[T any](ctx context.Context, c *console, limit time.Duration, goesOn string, ask func(context.Context) (out T, over bool, err error)) (T, error) {
+	bounded, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	tick := time.NewTicker(c.poll)
+	defer tick.Stop()
+	for {
+		asked, stop := context.WithTimeout(bounded, patience)
+		out, over, err := ask(asked)
+		stop()
+		if err == nil && over || isFinal(err) {
+			return out, err
+		}
+		select {
+		case <-tick.C:
+		case <-bounded.Done():
+			if ctx.Err() != nil {
+				return out, fmt.Errorf("not waiting any longer, %s", goesOn)
+			}
+			return out, fmt.Errorf("not done after %s; look at the node's own output", limit)
+		}
+	}
+}
+
 // left is the end of a wait that was given up, by the operator or by the time limit.
 func (w *waiter) left(ctx context.Context, o outcome) (outcome, error) {
 	o.Outcome = outcomeFailed
