@@ -85,15 +85,14 @@ func (m *Mux) welcome(ctx context.Context, c *net.TCPConn) (net.Conn, Protocol, 
 		s, err := newStranger(conn.Conn)
 		return s, Admit, err
 	}
-	who, ok := PeerOf(conn)
-	if !ok {
-		return nil, "", errNoIdentity
+	if err := conn.identify(); err != nil {
+		return nil, "", err
 	}
 	protocol, ok := protocolOf(negotiated)
 	if !ok {
 		return nil, "", errNoProtocol
 	}
-	return conn, protocol, mayOpen(protocol, who.Role)
+	return conn, protocol, mayOpen(protocol, conn.peer.Role)
 }
 
 // readFirst reads what tells the modes apart.

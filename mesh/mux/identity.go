@@ -85,7 +85,7 @@ func NameOf(c net.Conn) string {
 }
 
 // PeerName is the node name in the certificate of the other side.
-func (c *secureConn) PeerName() string { return NameOf(c) }
+func (c *secureConn) PeerName() string { return c.peer.Name }
 
 // PeerName is the node name that the other side gave itself.
 func (c *plainConn) PeerName() string { return c.peer.Name }
@@ -97,11 +97,7 @@ func PeerOf(c net.Conn) (Identity, bool) {
 	case *plainConn:
 		return c.peer, true
 	case *secureConn:
-		state := c.ConnectionState()
-		if !state.HandshakeComplete || len(state.VerifiedChains) == 0 {
-			return Identity{}, false
-		}
-		return identityOf(state.PeerCertificates[0])
+		return c.peer, c.peer != Identity{}
 	}
 	return Identity{}, false
 }

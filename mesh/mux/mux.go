@@ -216,8 +216,8 @@ func (m *Mux) greet(ctx context.Context, raw *net.TCPConn, p Protocol, addr stri
 	if err := conn.HandshakeContext(ctx); err != nil {
 		return nil, explain(err)
 	}
-	if _, ok := PeerOf(conn); !ok {
-		return nil, errNoIdentity
+	if err := conn.identify(); err != nil {
+		return nil, err
 	}
 	return conn, nil
 }

@@ -74,6 +74,21 @@ func (w *wire) SetWriteDeadline(t time.Time) error {
 type secureConn struct {
 	*tls.Conn
 	wire *wire
+	peer Identity // who is at the other end, once identify has found that out
+}
+
+// identify reads from the verified certificate who is at the other end, after the handshake: once, for whoever asks (PeerOf).
+func (c *secureConn) identify() error {
+	state := c.ConnectionState()
+	if !state.HandshakeComplete || len(state.VerifiedChains) == 0 {
+		return errNoIdentity
+	}
+	who, ok := identityOf(state.PeerCertificates[0])
+	if !ok {
+		return errNoIdentity
+	}
+	c.peer = who
+	return nil
 }
 
 // Detach takes the socket out of Go's poller and gives it away. From then on only Open, Seal and End may be called, by one goroutine at a
