@@ -272,15 +272,7 @@ func TestDamagedKeptConfigurationIsIgnored(t *testing.T) {
 		c := grow(t, 1)
 		c.put("web")
 		c.close("s1")
-		path := filepath.Join(c.dir("s1"), raftlog.ConfigurationFile)
-		b, err := os.ReadFile(path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		b[len(b)/2] ^= 1
-		if err := os.WriteFile(path, b, 0o600); err != nil {
-			t.Fatal(err)
-		}
+		flip(t, filepath.Join(c.dir("s1"), raftlog.ConfigurationFile))
 		s := c.open(c.options("s1", ""))
 		c.leader()
 		c.until("the log brought it back", func() bool { return len(s.State().Apps) == 1 })
