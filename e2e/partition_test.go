@@ -48,20 +48,6 @@ func TestPartitions(t *testing.T) {
 	}
 }
 
-// leader returns the server that leads, and the others.
-func (c *five) leader(t *testing.T) (*lab.Node, []*lab.Node) {
-	t.Helper()
-	s, err := c.nodes[0].Status()
-	if err != nil {
-		t.Fatal(err)
-	}
-	i := slices.IndexFunc(c.nodes, func(n *lab.Node) bool { return n.Name == s.Leader })
-	if i < 0 {
-		t.Fatalf("nobody leads: %+v", s)
-	}
-	return c.nodes[i], slices.Delete(slices.Clone(c.nodes), i, i+1)
-}
-
 // split gives all cables between two groups a rule.
 func (c *five) split(a, b []*lab.Node, r wire.Rule) {
 	for _, x := range a {
@@ -140,7 +126,7 @@ func (c *five) agreed(t *testing.T, limit time.Duration) time.Duration {
 }
 
 func (c *five) minority(t *testing.T) {
-	leader, rest := c.leader(t)
+	leader, rest := leaderOf(t, c.nodes)
 	few, many := rest[:2], append([]*lab.Node{leader}, rest[2:]...)
 	left, right := doors(few, 60), doors(many, 60)
 	var refused lab.Result
@@ -179,7 +165,7 @@ func names(nodes []*lab.Node) []string {
 }
 
 func (c *five) leaderCutOff(t *testing.T) {
-	leader, rest := c.leader(t)
+	leader, rest := leaderOf(t, c.nodes)
 	all := doors(c.nodes, 40)
 	var first lab.Result
 	var refusal, again time.Duration
@@ -292,7 +278,7 @@ func (c *five) noUDP(t *testing.T) {
 func (c *five) leaderLost(t *testing.T) {
 	by := make(map[string][]float64)
 	for i := range 12 {
-		leader, rest := c.leader(t)
+		leader, rest := leaderOf(t, c.nodes)
 		how := []string{"killed", "stopped", "cut off"}[i%3]
 		switch how {
 		case "killed":
