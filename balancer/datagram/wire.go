@@ -74,7 +74,8 @@ func readOpening(b []byte) (opening, error) {
 		if len(b) == 0 || len(b) < 1+int(b[0]) {
 			return opening{}, errFrame
 		}
-		*to, b = string(b[1:1+b[0]]), b[1+b[0]:]
+		end := 1 + int(b[0])
+		*to, b = string(b[1:end]), b[end:]
 	}
 	if len(b) > 0 || o.id.app == "" {
 		return opening{}, errFrame
