@@ -96,7 +96,7 @@ func comeBack(t *testing.T, l *lab.Lab, nodes []*lab.Node, join string) {
 		}
 		moved := l.Host(4).Prepare("-join", join, "-node", "h3", "-data-dir", nodes[2].Dir)
 		moved.Restart()
-		took := lab.Eventually(t, 20*time.Second, func() error {
+		took := lab.Eventually(t, 10*time.Second, func() error {
 			s, err := nodes[0].Status()
 			if err != nil {
 				return err

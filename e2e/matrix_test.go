@@ -56,7 +56,7 @@ func matrix() []row {
 		{42, "descriptors run out", "new connections are refused visibly, open ones go on"},
 		{45, "the peer port is in use", "ends within 1 s and says so"},
 		{50, "no false death under load", "nobody taken for dead: 20 servers, 5 % loss, load average 20"},
-		{53, "a server comes back with another address", "the same identity, within 15 s"},
+		{53, "a server comes back with another address", "the same identity, within 10 s"},
 		{56, "the leader dies during a rollout", "finished or taken back, no acknowledged change lost"},
 		{57, "20 restarts in turn of five servers under load", "0 failed, no acknowledged change lost"},
 		{58, "50 servers started at once", "one cluster with five voters within 30 s"},

@@ -105,7 +105,7 @@ func (k *keeper) read(n notes) {
 		k.gossiped(r, now)
 	}
 	for _, c := range n.conflicts {
-		k.mesh.log.Warn("two nodes claim the same name", "node", c.existing.Name, "addr", c.existing.Addr, "peer", c.other.Addr)
+		k.mesh.log.Debug("two nodes claim the same name", "node", c.existing.Name, "addr", c.existing.Addr, "peer", c.other.Addr)
 		if k.call.conflict != nil {
 			k.call.conflict(c.existing, c.other)
 		}

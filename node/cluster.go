@@ -174,9 +174,7 @@ func (n *Node) openMesh(ctx context.Context) error {
 		DialGossip: func(ctx context.Context, addr string) (net.Conn, error) { return n.mux.Dial(ctx, mux.Gossip, addr) },
 		DialLoad:   func(ctx context.Context, addr string) (net.Conn, error) { return n.mux.Dial(ctx, mux.Load, addr) },
 		OnLoad:     n.onLoad, OnLink: n.onLink, OnUnreachable: n.onUnreachable,
-		OnConflict: func(existing, other mesh.Member) {
-			n.log.Error("two servers have the same name; start one of them with another -node", "node", existing.Name, "addr", existing.Addr, "peer", other.Addr)
-		}}
+		OnConflict: n.onConflict}
 	if n.keys != nil {
 		use, also := n.keys.keys()
 		o.Key = use.Gossip()
@@ -249,6 +247,15 @@ func (n *Node) onLink(peer string, up bool) {
 func (n *Node) onUnreachable(peer string) {
 	n.log.Warn("nothing gets through to a peer, or back; what was relayed between the two is reset", "peer", peer)
 	n.proxy.CutPeer(peer)
+}
+
+// onConflict says that a name is claimed twice, or that a server has moved.
+func (n *Node) onConflict(existing, other mesh.Member) {
+	if existing.ID == other.ID {
+		n.log.Info("a server comes back with another address; it is a member there when its old one has failed", "peer", existing.Name, "addr", other.Addr)
+		return
+	}
+	n.log.Error("two servers have the same name; start one of them with another -node", "node", existing.Name, "addr", existing.Addr, "peer", other.Addr)
 }
 
 // dialForward opens a forward stream to a node.

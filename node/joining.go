@@ -78,8 +78,10 @@ func (n *Node) join(ctx context.Context) {
 	waiting := &reminder{}
 	for {
 		fresh := n.store.State().ID == "" // belongs to no cluster yet: a mistake is the operator's to see now
+		settled := true
 		for _, addr := range n.targets() {
-			err := n.joinBy(ctx, addr)
+			member, err := n.joinBy(ctx, addr)
+			settled = settled && (member || err != nil)
 			switch {
 			case ctx.Err() != nil:
 				return
@@ -98,7 +100,7 @@ func (n *Node) join(ctx context.Context) {
 			}
 		}
 		pause := seekEvery
-		if fresh || n.aliveMembers() <= 1 {
+		if fresh || !settled || n.aliveMembers() <= 1 {
 			pause = joinEvery
 		}
 		t := time.NewTimer(pause)
@@ -173,34 +175,36 @@ func resolve(addr string) []string {
 // errWaits means that the peer belongs to no cluster itself yet.
 var errWaits = errors.New("it waits for a cluster itself")
 
-func (n *Node) joinBy(ctx context.Context, addr string) error {
+// joinBy greets the server at addr and joins it, unless each is a living member to the other: then member is true. A server that has moved is no
+// member to others until its old address has failed, and nothing but an exchange of state tells them that it is there.
+func (n *Node) joinBy(ctx context.Context, addr string) (member bool, err error) {
 	h, err := n.greetPeer(ctx, addr)
 	if err != nil {
-		return err
+		return false, err
 	}
 	if h.ID == n.who.ID {
-		return nil
+		return true, nil
 	}
 	mine := n.hello()
 	switch {
 	case n.gaveUp(h.ID):
-		return fmt.Errorf("%s (%s) was given up by meshnode recover, and is about to end", h.Node, h.ID)
+		return false, fmt.Errorf("%s (%s) was given up by meshnode recover, and is about to end", h.Node, h.ID)
 	case h.Protocol != protocol:
-		return api.Errorf(api.CodeInvalid, "use the same release on all servers", "%s speaks version %d of the peer protocol, this server %d", h.Node, h.Protocol, protocol)
+		return false, api.Errorf(api.CodeInvalid, "use the same release on all servers", "%s speaks version %d of the peer protocol, this server %d", h.Node, h.Protocol, protocol)
 	case h.Cluster == "":
-		return errWaits
-	case mine.Cluster == h.Cluster && n.isMember(h):
-		return nil
+		return false, errWaits
+	case mine.Cluster == h.Cluster && n.isMember(h) && !h.Unseen:
+		return true, nil
 	case mine.Cluster == "" || mine.Cluster == h.Cluster:
 		_, err := n.mesh.Join(ctx, []string{addr})
-		return err
+		return false, err
 	case yields(mine, h):
 		n.end(&yieldError{cluster: h.Cluster, addr: addr})
-		return nil
+		return false, nil
 	case yields(h, mine):
-		return fmt.Errorf("%s has founded an empty cluster of its own and is about to give it up", h.Node)
+		return false, fmt.Errorf("%s has founded an empty cluster of its own and is about to give it up", h.Node)
 	}
-	return otherCluster(mine, h)
+	return false, otherCluster(mine, h)
 }
 
 func otherCluster(mine, theirs api.Hello) error {

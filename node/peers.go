@@ -17,6 +17,7 @@ type peerBackend struct{ n *Node }
 // Hello implements api.Peer. It is where two clusters under one key meet, and where a name that is taken is refused.
 func (b peerBackend) Hello(ctx context.Context, from api.Hello) (api.Hello, error) {
 	mine := b.n.hello()
+	mine.Unseen = !b.n.sees(from)
 	if err := b.n.sameCaller(ctx, from); err != nil {
 		return mine, err
 	}
@@ -45,6 +46,12 @@ func (b peerBackend) Hello(ctx context.Context, from api.Hello) (api.Hello, erro
 		b.n.end(&yieldError{cluster: from.Cluster, addr: from.Addr})
 	}
 	return mine, nil
+}
+
+// sees reports whether the server that greets is a living member at the address that it says.
+func (n *Node) sees(from api.Hello) bool {
+	m, ok := n.members()[from.Node]
+	return ok && m.ID == from.ID && m.Addr == from.Addr && m.Status.Up()
 }
 
 // oldPlaceLimit is how long a server's former address is asked; the one that greets waits for helloLimit.

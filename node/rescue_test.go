@@ -87,6 +87,29 @@ func TestGivenUpServersCountNoMore(t *testing.T) {
 	})
 }
 
+// TestGreetedIsTold has servers greet that are members here, and ones that are not: not yet, not any more, or at another address.
+func TestGreetedIsTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := alone(t)
+		members := map[string]mesh.Member{
+			"h1": {Name: "h1", ID: "h1-1", Addr: "h1:7946", Cluster: "c1", Status: mesh.Suspect},
+			"h3": {Name: "h3", ID: "h3-3", Addr: "h3:7946", Cluster: "c1", Status: mesh.Failed},
+		}
+		n.view.members.Store(&members)
+		for from, unseen := range map[api.Hello]bool{
+			{Node: "h1", ID: "h1-1", Addr: "h1:7946", Cluster: "c1"}:  false,
+			{Node: "h3", ID: "h3-3", Addr: "h3:7946", Cluster: "c1"}:  true,
+			{Node: "h3", ID: "h3-3", Addr: "new:7946", Cluster: "c1"}: true,
+			{Node: "h4", ID: "h4-4", Addr: "h4:7946"}:                 true,
+		} {
+			h, err := peerBackend{n}.Hello(t.Context(), from)
+			if err != nil || h.Unseen != unseen {
+				t.Errorf("%+v: %+v, %v", from, h, err)
+			}
+		}
+	})
+}
+
 // TestBeGivenUp has a server that was given up not start again with what it has.
 func TestBeGivenUp(t *testing.T) {
 	n := &Node{dir: &folder{path: t.TempDir()}, life: lifecycle{stop: make(chan error, 1)}}

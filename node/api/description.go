@@ -83,6 +83,8 @@ type Hello struct {
 	Fresh      bool   `json:"fresh"`      // founded just now, by a node that had no state
 	Version    string `json:"version"`
 	Protocol   int    `json:"protocol"` // version of the peers' routes
+	// Unseen, in an answer, says that the node that answers does not have the one that asked for a living member at its address.
+	Unseen bool `json:"unseen,omitempty"`
 }
 
 // LocalStatus is what one node knows about itself, for the node that puts a cluster's answer together.
