@@ -221,9 +221,14 @@ func mean(v []float64) float64 {
 // gauge is a figure of a server's metrics.
 func (c *large) gauge(n *lab.Node, name string) float64 {
 	c.t.Helper()
-	res, err := c.l.Client(true).Get(fmt.Sprintf("http://%s:7947/metrics", n.IP))
+	return gauge(c.t, c.l, n, name)
+}
+
+func gauge(t *testing.T, l *lab.Lab, n *lab.Node, name string) float64 {
+	t.Helper()
+	res, err := l.Client(true).Get(fmt.Sprintf("http://%s:7947/metrics", n.IP))
 	if err != nil {
-		c.t.Fatal(err)
+		t.Fatal(err)
 	}
 	defer res.Body.Close()
 	for lines := bufio.NewScanner(res.Body); lines.Scan(); {
@@ -232,7 +237,7 @@ func (c *large) gauge(n *lab.Node, name string) float64 {
 			return v
 		}
 	}
-	c.t.Fatalf("%s has no metric %s", n.Name, name)
+	t.Fatalf("%s has no metric %s", n.Name, name)
 	return 0
 }
 

@@ -4,10 +4,13 @@ import (
 	"crypto/tls"
 	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net"
 	"slices"
+	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -203,39 +206,58 @@ func TestDescriptorsRunOut(t *testing.T) {
 	lab.NeedNode(t)
 	l := lab.New(t, 2)
 	join := l.Host(1).IP + ":7946"
-	door := l.Host(1).Start("-join", join, "-no-workers")
+	door := l.Host(1).Start("-join", join, "-no-workers", "-http", l.Host(1).IP+":7947")
 	l.Host(2).Start("-join", join)
 	door.Voters(30*time.Second, 2, 1)
 	door.Must("start", "-n", "web", "-i", "2", lab.App(t, "plain.js"))
 	ready(t, door, 2, 20*time.Second)
-	held, _, err := lab.Hold(l.Client(true), door.URL(3000, "/hold"))
+	_, goesOn, err := lab.Slow(l.Client(true), door.URL(3000, "/slow?ms=8000"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	_ = held
 	limit := unix.Rlimit{Cur: 160, Max: 160}
 	if err := unix.Prlimit(door.Inner(), unix.RLIMIT_NOFILE, &limit, nil); err != nil {
 		t.Fatal(err)
 	}
 	var open []net.Conn
+	reset := 0
 	for range 400 {
-		if c, err := l.Dial(door.IP+":3000", time.Now().Add(time.Second)); err == nil {
+		switch c, err := l.Dial(door.IP+":3000", time.Now().Add(time.Second)); {
+		case err == nil:
 			open = append(open, c)
+		case errors.Is(err, syscall.ECONNRESET): // it came before dialing had ended
+			reset++
 		}
 	}
-	s, err := door.Status()
-	if err != nil {
-		t.Logf("status while there are no descriptors: %v", err)
+	for _, c := range open {
+		_ = c.SetReadDeadline(time.Now().Add(10 * time.Millisecond))
+		if _, err := c.Read(make([]byte, 1)); errors.Is(err, syscall.ECONNRESET) {
+			reset++
+		}
 	}
+	begun := time.Now()
+	s, err := door.Status()
+	took := time.Since(begun)
 	said := warningOf(s)
+	if err != nil || !strings.Contains(said, "descriptors") || !strings.Contains(s.Warnings[0].Remedy, "LimitNOFILE") {
+		t.Errorf("status while there are no descriptors: %v, %v", s.Warnings, err)
+	}
+	if counted := gauge(t, l, door, "meshnode_shortage_descriptors_total"); counted < float64(reset) || reset < 300 {
+		t.Errorf("%d were reset, %v are counted", reset, counted)
+	}
+	lines := strings.Count(door.Output(), "connection refused") + strings.Count(door.Output(), "lacks something")
 	for _, c := range open {
 		_ = c.Close()
 	}
-	back := lab.Eventually(t, 10*time.Second, func() error {
+	back := lab.Eventually(t, time.Second, func() error {
 		_, err := lab.Get(l.Client(true), door.URL(3000, "/"))
 		return err
 	})
-	measured(t, 42, "400 connections at a server with descriptors for some 60: it says %q; it serves again %.1f s after they have gone", said, back.Seconds())
+	if err := goesOn(); err != nil {
+		t.Errorf("the connection that was open: %v", err)
+	}
+	measured(t, 42, "400 connections at a server with descriptors for some 60: %d reset at once, %d log lines; status (after %.1f s) says %q, to do: %q; it serves again %.1f s after they have gone",
+		reset, lines, took.Seconds(), said, s.Warnings[0].Remedy, back.Seconds())
 }
 
 func warningOf(s api.Status) string {

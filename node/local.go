@@ -194,6 +194,7 @@ func (n *Node) localWarnings(l api.LocalStatus) []api.Warning {
 	out = append(out, n.hungWarnings()...)
 	out = append(out, n.uncaughtWarnings()...)
 	out = append(out, n.ejectionWarnings(time.Now())...)
+	out = append(out, n.shortageWarnings()...)
 	if w, full := n.fullDisk(); full {
 		out = append(out, w)
 	}

@@ -1,6 +1,8 @@
 package node
 
-import "time"
+import (
+	"time"
+)
 
 // metricLearnedDropped counts client addresses that were not recorded because too many waited; the next worker reports them again.
 var metricLearnedDropped = []string{"node", "learned_dropped"}
@@ -14,13 +16,16 @@ var (
 
 func (n *Node) count(name []string) { n.tele.IncrCounter(name, 1) }
 
-// collect offers the counts of the data path as metrics: they are plain numbers there, read when somebody asks.
+// count is one figure among the metrics, read when somebody asks.
+type count struct {
+	name, help string
+	counter    bool // it only grows
+	read       func() float64
+}
+
+// collect offers the counts of the data path as metrics: they are plain numbers there.
 func (n *Node) collect() error {
-	for _, m := range []struct {
-		name, help string
-		counter    bool
-		read       func() float64
-	}{
+	for _, m := range append(n.shortageCounts(), []count{
 		{"connections_accepted_total", "Connections accepted from clients and peers.", true, func() float64 { return float64(n.proxy.Stats().Accepted) }},
 		{"connections_open", "Connections open now.", false, func() float64 { return float64(n.proxy.Stats().Open) }},
 		{"connections_handed_off_total", "Sockets that workers took.", true, func() float64 { return float64(n.proxy.Stats().HandedOff) }},
@@ -62,7 +67,7 @@ func (n *Node) collect() error {
 		{"admissions_waiting", "Servers that ask this node to be let in.", false, func() float64 { return float64(n.door.desk.Stats().Places) }},
 		{"admissions_refused_total", "Servers that found no place to wait for their admission.", true, func() float64 { return float64(n.door.desk.Stats().Refused) }},
 		{"load_busy", "Share of this server's cores in use, 0 to 1.", false, n.view.sampler.Busy},
-	} {
+	}...) {
 		if err := n.tele.Collect(m.name, m.help, m.counter, m.read); err != nil {
 			return err
 		}

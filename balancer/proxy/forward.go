@@ -41,6 +41,7 @@ func (s *Server) forward(c *conn, r balancer.PickResult) bool {
 func (s *Server) settle(c *conn, r balancer.PickResult, a answered) bool {
 	if a.err != nil {
 		s.log.Debug("forward failed", "peer", r.Target.ID, "app", c.app, "err", a.err)
+		c.wants(a.err)
 		c.again(r, failed(a.err))
 		return false
 	}

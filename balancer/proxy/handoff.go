@@ -138,6 +138,7 @@ func (s *Server) dialWorker(c *conn, r balancer.PickResult, w Worker) bool {
 		err = c.introduce(wc, w.Header(), limit)
 	}
 	if err != nil {
+		c.wants(err)
 		c.again(r, false)
 		return false
 	}

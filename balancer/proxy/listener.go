@@ -124,18 +124,29 @@ func (l *listener) accept() {
 			left--
 		}
 		switch {
+		case err == nil && l.s.shortages.last(fd):
+			reset(fd)
+			l.scarce()
 		case err == nil:
 			l.s.stats.accepted.Add(1)
 			l.serve(fd, client)
 		case transient(err):
 		case l.ending.Load() || errors.Is(err, os.ErrClosed):
 			return
+		case outOfDescriptors(err) && l.turnAway():
+			l.scarce()
 		default:
-			// Most likely no free descriptor. The backlog holds the clients; those that are being served go on.
+			// The backlog holds the clients; those that are being served go on.
 			l.s.grumble.warn(l.s.log, "accept failed", "app", l.app, "addr", l.bound, "err", err)
 			l.pause()
 		}
 	}
+}
+
+// scarce notes a client that was refused because descriptors are.
+func (l *listener) scarce() {
+	l.s.shortages.note(Descriptors)
+	l.s.grumble.warn(l.s.log, "connection refused", "app", l.app, "reason", errDescriptors)
 }
 
 func (l *listener) closeAll() {

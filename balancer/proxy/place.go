@@ -39,6 +39,8 @@ type course struct {
 	waited   bool // it has been the first in the queue for a worker
 	stays    bool // it was rescued, and may only be served here
 	saved    int  // how often it was rescued (count)
+
+	lacks error // what this server had too little of to have it served, nil while there was enough
 }
 
 // place finds a target for c and gives it to it; false means that c was refused. For a local worker that takes sockets all is done on
@@ -129,12 +131,17 @@ func (s *Server) relayed(c *conn, r balancer.PickResult, serve func() bool) bool
 		r.Done(balancer.DoneInfo{Now: time.Now(), Refused: true})
 		return false
 	}
-	if c.detached {
+	s.shortages.owed.Add(1)
+	paid := func() bool {
+		defer s.shortages.owed.Add(-1)
 		return serve()
+	}
+	if c.detached {
+		return paid()
 	}
 	c.detached = true
 	s.wg.Go(func() {
-		if !serve() {
+		if !paid() {
 			s.place(c)
 		}
 	})
@@ -198,6 +205,12 @@ func (c *conn) leaveRoom() {
 
 // refuse ends a connection that nobody took: a client's is reset, so that it knows at once; a peer's is told.
 func (c *conn) refuse(why error) {
+	if c.lacks != nil {
+		why = c.lacks
+	}
+	if errors.Is(why, errNoRoom) {
+		c.s.shortages.note(Relays)
+	}
 	c.s.stats.refused.Add(1)
 	c.end() // before the other side knows: whoever hears of it finds it counted
 	if c.stream != nil {

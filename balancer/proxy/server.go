@@ -126,6 +126,8 @@ type door struct {
 	gates   gates
 	relays  chan struct{} // one token for each relay
 	awaited chan struct{} // one token for each connection whose header is awaited
+
+	shortages shortages
 }
 
 type listenerID struct{ app, key string }
@@ -139,6 +141,7 @@ func New(o Options) *Server {
 		o.Relays = relayLimit()
 	}
 	s.relays = make(chan struct{}, o.Relays)
+	s.shortages.init()
 	s.awaited = make(chan struct{}, headersAwaited)
 	s.way.greetings = make(chan struct{}, greetings)
 	s.lookout = newLookout(s)
@@ -373,6 +376,7 @@ func (s *Server) Close() error {
 	s.wg.Wait()
 	s.tracker.close()
 	s.lookout.close()
+	s.shortages.close()
 	return nil
 }
 

@@ -28,6 +28,7 @@ func (m *Mux) accept() {
 			m.admit(c)
 		case errors.Is(err, net.ErrClosed):
 			return
+		case m.turnAway(err):
 		default:
 			m.log.Warn("cannot accept peer streams for now", "err", err, "dur", pause)
 			select {

@@ -14,6 +14,7 @@ const (
 // admission counts the handshakes under way, in all and by remote host.
 type admission struct {
 	limit, perHost int
+	spare          spare
 
 	mu     sync.Mutex
 	total  int

@@ -15,6 +15,8 @@ const (
 	reasonRole       = "role"        // whoever it is may not use this protocol
 	reasonNoListener = "no_listener" // nobody speaks this protocol here
 	reasonQueueFull  = "queue_full"  // the listener does not keep up
+	// reasonDescriptors: this process has none left.
+	reasonDescriptors = "descriptors"
 )
 
 // meter sends rare events to the metrics sink, if there is one.

@@ -121,6 +121,7 @@ func Open(o Options) (*Mux, error) {
 		return nil, fmt.Errorf("open the peer port %s: %w", o.Bind, err)
 	}
 	m.tcp = tcp
+	m.admission.spare.take()
 	m.wait.Go(m.accept)
 	return m, nil
 }
@@ -241,6 +242,7 @@ func (m *Mux) Close() error {
 	m.cancel()
 	err := m.tcp.Close()
 	m.wait.Wait()
+	m.admission.spare.give()
 	for _, l := range open {
 		_ = l.Close()
 	}
