@@ -50,7 +50,7 @@ test: check $(APPS) ## everything: formatting, vet, all tests with the race dete
 test-programs: ## gunicorn, uvicorn, puma and PHP under meshnode; those that are not installed are skipped, and their Debian packages named
 	$(GO) test -count=1 -timeout=$(TIMEOUT) -v -run '^(TestPrograms|TestGoProgram)$$' ./e2e
 
-FAULTS := ^(TestBadLinks|TestServersRestartedInTurn|TestStoppedAndKilledServer|TestPartitions|TestServersOfDoubtfulIdentity|TestDisks|TestRestartsInTurn|TestDeathIsAgreedOn|TestHostileTraffic|TestDescriptorsRunOut|TestKilledWorkerCostsOnlyWhatWasOnIt|TestKilledLeaderAndLostQuorum|TestEndlessLoop|TestMemoryAndCronRestart|TestReleaseThatBreaksOnTheSecondNode|TestLeaderKilledInTheMiddleOfARollout|TestUpgradeLosesNothing|TestBrokenBinariesAreRefused|TestKilledNodeProcessCostsNothing|TestStartMistakes|TestServersWithoutTheKey|TestNoFalseDeath|TestLargeClusters)$$
+FAULTS := ^(TestBadLinks|TestServersRestartedInTurn|TestStoppedAndKilledServer|TestPartitions|TestServersOfDoubtfulIdentity|TestDisks|TestRestartsInTurn|TestDeathIsAgreedOn|TestHostileTraffic|TestHostileRaft|TestDescriptorsRunOut|TestKilledWorkerCostsOnlyWhatWasOnIt|TestKilledLeaderAndLostQuorum|TestEndlessLoop|TestMemoryAndCronRestart|TestReleaseThatBreaksOnTheSecondNode|TestLeaderKilledInTheMiddleOfARollout|TestUpgradeLosesNothing|TestBrokenBinariesAreRefused|TestKilledNodeProcessCostsNothing|TestStartMistakes|TestServersWithoutTheKey|TestNoFalseDeath|TestLargeClusters)$$
 
 test-faults: ## every fault of the matrix, for longer than in make test, into e2e/FAULTS.md: 40 minutes, as root, with strace
 	MESHNODE_E2E_FAULTS=1 MESHNODE_E2E_FAULTS_FILE=FAULTS.md MESHNODE_E2E_CLUSTER=50 $(GO) test -count=1 -timeout=90m -v -run '$(FAULTS)' ./e2e

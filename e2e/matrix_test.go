@@ -53,6 +53,8 @@ func matrix() []row {
 		{32, "two clusters under one key meet", "never merged, a clear line"},
 		{33, "a wrong key or code, a token that is used or expired", "refused within 2 s, nothing changes on the others"},
 		{35, "hostile packets and streams on the peer port", "no state changes, it serves on"},
+		{36, "raft messages of somebody who is no server of the cluster", "refused before anything obeys them, no state changes"},
+		{37, "a server of the cluster that lies, or was expelled", "it speaks for nobody else, no state changes"},
 		{42, "descriptors run out", "new connections are refused visibly, open ones go on"},
 		{45, "the peer port is in use", "ends within 1 s and says so"},
 		{50, "no false death under load", "nobody taken for dead: 20 servers, 5 % loss, load average 20"},

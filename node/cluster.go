@@ -27,9 +27,10 @@ func (n *Node) openStore(context.Context) error {
 		}
 		found = id
 	}
-	raft := &guarded{Listener: n.mux.Listen(mux.Raft), allow: n.mayRaft, ready: make(chan struct{})}
+	raft := &guarded{Listener: n.mux.Listen(mux.Raft), allow: func(who mux.Identity) bool { return n.mayRaft(who.ID) }, ready: make(chan struct{})}
 	st, err := store.Open(store.Options{ID: n.who.ID, Addr: n.who.addr, Dir: n.dir.join("raft"), Listener: raft,
 		Dial:   func(ctx context.Context, addr string) (net.Conn, error) { return n.mux.Dial(ctx, mux.Raft, addr) },
+		PeerOf: func(c net.Conn) string { who, _ := mux.PeerOf(c); return who.ID }, May: n.mayRaft,
 		AddrOf: n.addrOfID, Found: found, LeaderTasks: []store.LeaderTask{n.keepVoters, n.keepRollouts}, Logger: n.log, Metrics: n.tele.Metrics})
 	if err != nil {
 		return n.openError(err)
@@ -85,17 +86,21 @@ func (g *guarded) Accept() (net.Conn, error) {
 	}
 }
 
-// mayRaft reports whether a peer may speak Raft to this server: the servers of the configuration, members of the cluster (the
+// mayRaft reports whether a peer may speak Raft to this server: the servers of the configuration, members of the cluster that are up (the
 // configuration here may be old), and anyone who holds the key while this server has no configuration yet; but none that was given up.
-func (n *Node) mayRaft(who mux.Identity) bool {
-	if n.gaveUp(who.ID) {
+func (n *Node) mayRaft(id string) bool {
+	if n.gaveUp(id) {
 		return false
 	}
-	if len(n.store.Servers()) == 0 || n.store.IsServer(who.ID) {
+	if len(n.store.Servers()) == 0 || n.store.IsServer(id) {
 		return true
 	}
-	_, member := n.addrOfID(who.ID)
-	return member
+	for _, m := range n.members() {
+		if m.ID == id && m.Status.Up() {
+			return true
+		}
+	}
+	return false
 }
 
 // addrOfID is the present address of the member with that identity.

@@ -10,7 +10,6 @@ import (
 	"testing/synctest"
 
 	"meshnode/mesh"
-	"meshnode/mesh/mux"
 	"meshnode/node/api"
 	"meshnode/node/config"
 	"meshnode/store"
@@ -66,8 +65,12 @@ func TestGivenUpServersCountNoMore(t *testing.T) {
 			"h1": {Name: "h1", ID: "h1-1", Addr: "h1:7946", Cluster: "c1", Status: mesh.Alive},
 			"h3": {Name: "h3", ID: "h3-3", Addr: "h3:7946", Cluster: "c1", Status: mesh.Alive},
 		}
+		left := map[string]mesh.Member{"h4": {Name: "h4", ID: "h4-4", Addr: "h4:7946", Status: mesh.Left}}
+		if n.view.members.Store(&left); n.mayRaft("h4-4") {
+			t.Error("a server that has left may speak raft")
+		}
 		n.view.members.Store(&members)
-		gone, stays := mux.Identity{ID: "h1-1"}, mux.Identity{ID: "h3-3"}
+		gone, stays := "h1-1", "h3-3"
 		if !n.mayRaft(gone) || !n.mayRaft(stays) || len(n.quorumMembers(n.store)) != 2 {
 			t.Fatal("members count for nothing")
 		}

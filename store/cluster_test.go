@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -40,11 +41,20 @@ func (c *cluster) dir(id string) string { return filepath.Join(c.root, id) }
 // options returns how the server is opened; found names a new cluster.
 func (c *cluster) options(id, found string) Options {
 	addr := addrOf(id)
-	o := Options{ID: id, Addr: addr, Dir: c.dir(id), Listener: c.net.listen(addr), Dial: c.net.dialer(addr), Found: found}
+	o := Options{ID: id, Addr: addr, Dir: c.dir(id), Listener: c.net.listen(addr), Dial: c.net.dialer(addr), Found: found, PeerOf: c.peerOf}
 	if c.guard != nil {
 		o.Listener = c.guard(o.Listener)
 	}
 	return o
+}
+
+// peerOf knows who has opened a stream by where it came from.
+func (c *cluster) peerOf(conn net.Conn) string {
+	m, ok := conn.(*memConn)
+	if !ok {
+		return ""
+	}
+	return strings.TrimPrefix(strings.TrimSuffix(m.ends[0], addrOf("")), "new-")
 }
 
 func (c *cluster) open(o Options) *Store {

@@ -8,12 +8,13 @@ import (
 
 // Names of what the store measures, below the prefix of the sink.
 const (
-	metricApply       = "apply"           // time of a proposal, from asking to the answer
-	metricRefused     = "refused_busy"    // proposals over the limit
-	metricStreams     = "refused_streams" // streams over the limit
-	metricIndex       = "index"           // last index published
-	metricLeader      = "leader"          // 1 while this server leads
-	metricKeepFailure = "keep_failed"     // copies of the configuration that could not be written
+	metricApply       = "apply"            // time of a proposal, from asking to the answer
+	metricRefused     = "refused_busy"     // proposals over the limit
+	metricStreams     = "refused_streams"  // streams over the limit
+	metricFalse       = "refused_messages" // messages of peers in the name of another, or of servers that may say nothing
+	metricIndex       = "index"            // last index published
+	metricLeader      = "leader"           // 1 while this server leads
+	metricKeepFailure = "keep_failed"      // copies of the configuration that could not be written
 )
 
 // meter is a go-metrics sink that may be absent.

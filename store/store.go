@@ -40,6 +40,11 @@ type Options struct {
 	Listener net.Listener
 	// Dial opens a raft stream to a peer.
 	Dial func(ctx context.Context, addr string) (net.Conn, error)
+	// PeerOf, which may be nil, tells the identity of the server at the other end of a stream that Listener has delivered. Messages in the name of
+	// another one are refused then.
+	PeerOf func(net.Conn) string
+	// May, which may be nil, tells whether the server with that identity may still speak to this one. It must not block.
+	May func(id string) bool
 	// AddrOf, which may be nil, knows the present address of a server better than the Raft configuration does: servers
 	// that all came back with new addresses find each other by it. It must not block.
 	AddrOf func(id string) (addr string, ok bool)
@@ -153,13 +158,7 @@ func (s *Store) start(o Options) error {
 		return err
 	}
 	var server atomic.Pointer[raft.Raft]
-	transport := raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
-		Stream: s.stream, MaxPool: pooledStreams, Timeout: transportTimeout, Logger: logger,
-		ServerAddressProvider: addresses{
-			self: Server{ID: o.ID, Addr: o.Addr}, lookup: o.AddrOf,
-			servers: func() []Server { return serversOf(server.Load()) },
-		},
-	})
+	transport := newTransport(o, s.stream, logger, &server)
 	config := s.raftConfig(logger)
 	if err := s.bootstrap(o, config, snapshots, transport); err != nil {
 		return errors.Join(err, transport.Close())

@@ -13,11 +13,12 @@ import (
 // maxStreams bounds the streams that peers have opened to this server. Raft keeps a few per peer.
 const maxStreams = 1024
 
-// stream is a raft.StreamLayer over a listener and a dial function. It remembers every connection, because raft's
+// stream is the streams of raft's transport, over a listener and a dial function. It remembers every connection, because raft's
 // transport leaves accepted ones open when it ends.
 type stream struct {
 	listener net.Listener
 	dial     func(ctx context.Context, addr string) (net.Conn, error)
+	peerOf   func(net.Conn) string // nil = nobody knows
 	addr     string
 	meter    meter
 	ctx      context.Context
@@ -31,12 +32,12 @@ type stream struct {
 
 func newStream(o Options, m meter) *stream {
 	ctx, cancel := context.WithCancel(context.Background())
-	return &stream{listener: o.Listener, dial: o.Dial, addr: o.Addr, meter: m,
+	return &stream{listener: o.Listener, dial: o.Dial, peerOf: o.PeerOf, addr: o.Addr, meter: m,
 		ctx: ctx, cancel: cancel, conns: make(map[*streamConn]struct{})}
 }
 
-// Accept implements net.Listener. Streams over the limit are closed and counted.
-func (s *stream) Accept() (net.Conn, error) {
+// accept waits for a peer's stream. Streams over the limit are closed and counted.
+func (s *stream) accept() (*streamConn, error) {
 	for {
 		c, err := s.listener.Accept()
 		if err != nil {
@@ -92,6 +93,9 @@ func (s *stream) abort() {
 // track remembers c, or closes it when it is one too many or too late.
 func (s *stream) track(c net.Conn, accepted bool) (*streamConn, bool) {
 	tracked := &streamConn{Conn: c, stream: s, accepted: accepted}
+	if accepted && s.peerOf != nil {
+		tracked.peer = s.peerOf(c)
+	}
 	s.mu.Lock()
 	refused := accepted && s.accepted >= maxStreams
 	if !refused && !s.closed {
@@ -115,6 +119,7 @@ type streamConn struct {
 	net.Conn
 	stream   *stream
 	accepted bool
+	peer     string // identity of the server that has opened an accepted one, "" = not known
 }
 
 // Close implements net.Conn. It may be called more than once.

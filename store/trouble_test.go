@@ -253,7 +253,7 @@ func TestStreamLimit(t *testing.T) {
 		go func() {
 			defer close(ended)
 			for {
-				conn, err := s.Accept()
+				conn, err := s.accept()
 				if err != nil {
 					return
 				}

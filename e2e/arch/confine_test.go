@@ -18,7 +18,7 @@ type confined struct {
 
 var confinedImports = []confined{
 	{[]string{gossip + "..."}, []string{"mesh"}, false, "gossip could be replaced by changing one room"},
-	{[]string{raft}, []string{"store", "store/raftlog"}, false, "so could the agreement"},
+	{[]string{raft}, []string{"store", "store/raftlog", "e2e"}, false, "so could the agreement; a test plays a server that lies"},
 	{[]string{"github.com/hashicorp/raft-boltdb...", "go.etcd.io/bbolt...", "github.com/boltdb..."}, []string{"store/raftlog"}, false, "and the store on disk"},
 	{[]string{"os/exec"}, []string{"node/supervisor", "e2e/..."}, true, "only the supervisor starts processes, on the main thread, with a parent-death signal"},
 	{[]string{"os/signal"}, []string{"cmd/meshnode", "e2e/demo", "e2e/bench", "node/supervisor/keeper"}, false, "only a main program is told to stop by signals, below it a context ends; the keeper is told of its children by one"},

@@ -232,6 +232,8 @@ var testTable = map[string][]uses{
 	"node":          {{"mesh/meshtest", "several nodes in one process"}},
 	"e2e": {
 		{"node/api", "reads what the control API answers, with its own types"},
+		{"mesh/mux", "plays a server that lies, with a certificate that is in order"},
+		{raft, "says what such a server says"},
 		{"e2e/lab", "hosts, nodes, clients and faults"},
 		{"e2e/lab/wire", "rules of bad cables"},
 		{"e2e/bench/load", "requests that are sent once and followed one by one"},

@@ -141,6 +141,29 @@ func dialFrom(ctx context.Context, ns, network, addr string) (net.Conn, error) {
 	return r.c, r.err
 }
 
+// Inside runs f in the client's place: the sockets that it opens on its own goroutine are there.
+func (l *Lab) Inside(f func() error) error {
+	if l.fabric == nil {
+		return f()
+	}
+	done := make(chan error, 1)
+	go func() {
+		runtime.LockOSThread() // as in dialFrom
+		file, err := os.Open(filepath.Join("/run/netns", l.fabric.place()))
+		if err != nil {
+			done <- err
+			return
+		}
+		defer file.Close()
+		if err := unix.Setns(int(file.Fd()), unix.CLONE_NEWNET); err != nil {
+			done <- err
+			return
+		}
+		done <- f()
+	}()
+	return <-done
+}
+
 // DialContext dials from the host.
 func (h *Host) DialContext(ctx context.Context, network, addr string) (net.Conn, error) {
 	return dialFrom(ctx, h.ns, network, addr)
