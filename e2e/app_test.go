@@ -67,10 +67,14 @@ func TestPortModeAndForwardedAddress(t *testing.T) {
 	if by["h2/0"] == 0 || by["h2/1"] == 0 {
 		t.Errorf("port mode: %v, want both local workers among them", by)
 	}
-	if _, err := lab.Many(l.Client(false), nodes[0].URL(4000, "/"), 200, 4); err != nil {
+	kept := l.Client(false)
+	if _, err := lab.Many(kept, nodes[0].URL(4000, "/"), 200, 4); err != nil {
 		t.Errorf("port mode, keep-alive: %v", err)
 	}
+	kept.CloseIdleConnections() // or the workers would be drained for as long as they may
+	begun := time.Now()
 	nodes[0].Must("reload", "any")
+	t.Logf("reloaded after %.1f s", time.Since(begun).Seconds())
 	nodes[0].Must("start", "-n", "web", "-i", "1", lab.App(t, "plain.js"))
 	seesForwardedClient(t, l, nodes)
 }
