@@ -73,7 +73,7 @@ fuzz: ## every fuzz target in turn, FUZZTIME each; little of it is spent on maki
 
 # A count and not a time: a worker that is busy when the time is over is a failure to Go before 1.27. Only this module's packages are instrumented, so that
 # what they import is not compiled once more.
-FUZZCOUNT ?= 5000
+FUZZCOUNT ?= 10000
 
 fuzz-short: ## FUZZCOUNT inputs for every fuzz target, as make test has it; half a minute
 	@set -e; dir=$$(mktemp -d); trap 'rm -rf "$$dir"' EXIT; \
