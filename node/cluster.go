@@ -212,9 +212,6 @@ func (n *Node) refreshMembers() {
 		if m.Status == mesh.Failed || m.Status == mesh.Left {
 			n.bal.Forget(m.Name)
 		}
-		if m.Status == mesh.Failed {
-			n.proxy.CutPeer(m.Name)
-		}
 	}
 	for name := range n.members() {
 		if _, ok := now[name]; !ok {
@@ -226,13 +223,15 @@ func (n *Node) refreshMembers() {
 	n.view.members.Store(&now)
 }
 
-// noteMember says once what became of a member.
+// noteMember says once what became of a member, and resets what was relayed to or from one that failed. Once and no more: where a partition has
+// ended, the other may see us, and pass connections on, a moment before we see it.
 func (n *Node) noteMember(m mesh.Member) {
 	old, known := n.members()[m.Name]
 	switch {
 	case m.Name == n.s.Node || known && old.Status == m.Status && old.ID == m.ID:
 	case m.Status == mesh.Failed:
 		n.log.Warn("member failed", "peer", m.Name, "addr", m.Addr)
+		n.proxy.CutPeer(m.Name)
 	case m.Status == mesh.Left:
 		n.log.Info("member left", "peer", m.Name, "addr", m.Addr)
 	case m.Status == mesh.Alive && !(known && old.Status == mesh.Suspect && old.ID == m.ID):
