@@ -8,5 +8,5 @@
 // Concurrency: a Lab and its hosts may be used from several goroutines of one test.
 //
 // Read lab.go (hosts), netns.go (namespaces), bridge.go, wired.go and routed.go (what joins them), node.go (a meshnode on a host), process.go
-// (its processes), client.go (who sends traffic).
+// (its processes), clock.go and disk.go (their time, and what they write to), client.go (who sends traffic).
 package lab

@@ -15,7 +15,7 @@
 // Errors: Start errors come back through Status, as a worker that failed; nothing here ends the node.
 //
 // Read supervisor.go (slots by app), spec.go (what a worker is started with), slot.go and outcomes.go (one slot's life), retire.go (how a
-// worker is ended), process.go, baggage.go and environ.go (how one process is started), watch.go (its life and end), adopt.go (taking
+// worker is ended), process.go, baggage.go and environ.go (how one process is started), watch.go and starved.go (its life and end), adopt.go (taking
 // over, handing over), minder.go, health.go and files.go (what replaces a worker that nobody asked to end), cgroups.go (what holds
 // all that a worker starts), notify.go (when it is ready), backoff.go, output.go (what it writes), orphans.go (what was left behind),
 // cores.go (how many workers fit), version.go, tend.go, metrics.go, evaluate.go (programs that are no workers).

@@ -100,6 +100,7 @@ func (m *minder) look(now time.Time) {
 	m.looks++
 	m.late = !m.last.IsZero() && now.Sub(m.last) > lateAfter
 	m.last = now
+	m.sup.starved.look()
 	all := m.sup.serving()
 	for _, p := range all {
 		m.lookAt(p, now)

@@ -3,6 +3,7 @@ package supervisor
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -302,5 +303,28 @@ func TestHealthCheck(t *testing.T) {
 				t.Errorf("router: %v", b.r.said())
 			}
 		})
+	}
+}
+
+func TestStarvation(t *testing.T) {
+	dir := t.TempDir()
+	groups := &cgroups{base: dir}
+	own := groups.group(7)
+	if err := os.MkdirAll(own, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	events := filepath.Join(own, "memory.events")
+	s := newStarvation()
+	s.before = [2]uint64{1 << 62, 1 << 62} // what others on this machine do is of no matter here
+	for text, want := range map[string]bool{"low 0\noom 1\noom_kill 0\n": false, "low 0\noom 1\noom_kill 2\noom_group_kill 0\n": true, "": false} {
+		if err := os.WriteFile(events, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if got := s.ended(groups, 7); got != want {
+			t.Errorf("%q: %v", text, got)
+		}
+	}
+	if s.ended(nil, 7) {
+		t.Error("ended for want of memory where nobody was")
 	}
 }

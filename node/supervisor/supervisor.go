@@ -43,6 +43,7 @@ type Supervisor struct {
 	changed  chan struct{}
 	minder   *minder
 	groups   *cgroups
+	starved  *starvation
 	uncaught uncaughtApps
 	starts   atomic.Int64 // processes ever started; numbers them
 
@@ -63,7 +64,7 @@ type ends struct {
 func New(o Options) *Supervisor {
 	s := &Supervisor{o: o, log: o.Logger.Named("supervisor"), meter: meter{o.Metrics},
 		book: output.Open(output.Options{Dir: filepath.Join(o.Dir, "logs"), Metrics: o.Metrics, Logger: o.Logger}),
-		ends: ends{hurry: make(chan struct{}), frozen: make(chan struct{}), ending: make(chan struct{})}, changed: make(chan struct{}, 1), slots: make(map[string]map[int]*slot)}
+		ends: ends{hurry: make(chan struct{}), frozen: make(chan struct{}), ending: make(chan struct{})}, changed: make(chan struct{}, 1), slots: make(map[string]map[int]*slot), starved: newStarvation()}
 	if o.Cgroups {
 		s.groups = openCgroups("/proc/self/mounts", "/proc/self/cgroup", os.Getppid())
 	}

@@ -52,6 +52,7 @@ func (p *process) watch(s *slot) {
 	}
 	p.unroute() // before the offers in flight are settled, so that none comes back to it
 	p.end = p.reap()
+	p.end.starved = p.hungered(p.end)
 	close(dead)
 	p.closeSide()
 	p.place.router.Ended(p.Worker)
@@ -123,8 +124,9 @@ func (p *process) converse(s *slot, dead <-chan struct{}) {
 
 // ending is how a process ended.
 type ending struct {
-	status unix.WaitStatus
-	err    error
+	status  unix.WaitStatus
+	err     error
+	starved bool // the kernel ended it, for memory had run out
 }
 
 // String says it in words.
@@ -132,6 +134,8 @@ func (e ending) String() string {
 	switch {
 	case e.err != nil:
 		return fmt.Sprintf("ended: %v", e.err)
+	case e.starved:
+		return "ended by the kernel: out of memory"
 	case e.status.Signaled():
 		return fmt.Sprintf("ended by signal %d (%s)", int(e.status.Signal()), e.status.Signal())
 	}

@@ -4,7 +4,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
 	"runtime"
+	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 
@@ -65,7 +68,23 @@ func (k *Keeper) start(r request) (int, error) {
 		return 0, err
 	}
 	k.children.add(pid)
+	goFirst(pid)
 	return pid, k.hold(s.Name, s.Meta, rest, pid)
+}
+
+// workerScore is added to what the kernel goes by when memory has run out: workers go before the node and this process, by half of what there is. They are
+// replaced; if this process goes, all go.
+const workerScore = 500
+
+// goFirst sets it, for the worker and all that it will start. To raise it needs no rights; one that this process itself has, and is higher, stays.
+func goFirst(pid int) {
+	if own, err := os.ReadFile("/proc/self/oom_score_adj"); err == nil {
+		if k, err := strconv.Atoi(strings.TrimSpace(string(own))); err == nil && k >= workerScore {
+			return
+		}
+	}
+	// A kernel without it, or a process that has ended already: nothing depends on it until memory runs out.
+	_ = os.WriteFile(fmt.Sprintf("/proc/%d/oom_score_adj", pid), []byte(strconv.Itoa(workerScore)), 0)
 }
 
 // limited is the command that runs the worker's under its limit of descriptors. A shell sets it: whoever is forked runs at once, so from outside the

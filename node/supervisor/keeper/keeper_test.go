@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"os"
@@ -355,4 +356,23 @@ func TestManyAtOnceAndAKeeperThatGoes(t *testing.T) {
 	}
 	c.Close()
 	thread.Wait()
+}
+
+func TestWorkersGoFirstWhenMemoryRunsOut(t *testing.T) {
+	c := local(t)
+	pid, out := shell(t, c, Start{Name: "w"}, "echo up; exec sleep 60")
+	if _, err := out.Read(make([]byte, 3)); err != nil {
+		t.Fatal(err)
+	}
+	raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/oom_score_adj", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := strings.TrimSpace(string(raw)); got != strconv.Itoa(workerScore) {
+		t.Errorf("oom_score_adj is %s", got)
+	}
+	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	ended(t, c, pid)
 }
