@@ -24,6 +24,7 @@ type Lab struct {
 	Key    string // Key is the cluster key that every node gets.
 	fabric fabric // nil = hosts are loopback addresses
 	hosts  []*Host
+	shared bool // dir is a mount of its own: see share
 
 	mu    sync.Mutex
 	nodes []*Node

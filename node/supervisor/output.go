@@ -51,6 +51,9 @@ func (s *Supervisor) Lines(ctx context.Context, q output.Query, emit func(output
 // LostLines is the number of output lines that were not stored or not passed to a follower (count).
 func (s *Supervisor) LostLines() uint64 { return s.book.Lost() }
 
+// LogTroubles are the log files that cannot be written now, of each app the first.
+func (s *Supervisor) LogTroubles() []output.Trouble { return s.book.Troubles() }
+
 // FlushLogs empties the logs of an app, "" = of all apps.
 func (s *Supervisor) FlushLogs(app string) error { return s.book.Flush(app) }
 

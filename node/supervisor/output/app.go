@@ -9,6 +9,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // entry is one file of an app on disk.
@@ -35,6 +37,7 @@ type app struct {
 	files   map[string]*file // being written, by path
 	entries map[string]*entry
 	total   int64 // bytes of all entries
+	share   int64 // of the disk, in bytes; 0 = not known
 	lost    atomic.Uint64
 }
 
@@ -121,7 +124,37 @@ func (a *app) resize(path string, size int64) {
 func (a *app) limit() int64 {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return min(a.policy.FileBytes, max(a.policy.CapBytes/int64(2*max(1, len(a.files))), minFileBytes))
+	return min(a.policy.FileBytes, max(a.capBytes()/int64(2*max(1, len(a.files))), minFileBytes))
+}
+
+// diskShare is the part of a disk that the logs of all apps may fill together: 1 / diskShare.
+const diskShare = 2
+
+// measure takes note of how large the disk is that the app's own files are on. All apps with logs have the same share.
+func (a *app) measure() {
+	var s unix.Statfs_t
+	if unix.Statfs(a.dir, &s) != nil {
+		return
+	}
+	apps := max(1, len(names(a.book.o.Dir)))
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.share = int64(s.Blocks) * s.Bsize / diskShare / int64(apps)
+}
+
+// capBytes bounds all files of the app. The mutex is held.
+func (a *app) capBytes() int64 {
+	if a.share == 0 {
+		return a.policy.CapBytes
+	}
+	return min(a.policy.CapBytes, max(a.share, minCapBytes))
+}
+
+// capped is the same for those who do not hold it.
+func (a *app) capped() int64 {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.capBytes()
 }
 
 // reserve makes room under the cap for n more bytes of a file; the app's oldest files go first. It fails when only files are left that
@@ -129,7 +162,7 @@ func (a *app) limit() int64 {
 func (a *app) reserve(path string, n int64) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	for a.total+n > a.policy.CapBytes {
+	for a.total+n > a.capBytes() {
 		if !a.removeOldest("") {
 			return false
 		}

@@ -3,8 +3,11 @@ package output
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -77,6 +80,33 @@ func (b *Book) Lost() uint64 { return b.lost.Load() + b.hub.missed.Load() }
 
 // LostOf is the number of an app's lines that were not stored (count).
 func (b *Book) LostOf(app string) uint64 { return b.app(app).lost.Load() }
+
+// Trouble is a file of an app that could not be written the last time.
+type Trouble struct {
+	App  string
+	Path string
+	Lost uint64 // lines of the app that were not stored since the start
+	Err  error
+}
+
+// Troubles are the files that cannot be written, of each app the first.
+func (b *Book) Troubles() []Trouble {
+	b.mu.Lock()
+	apps := slices.SortedFunc(maps.Values(b.apps), func(x, y *app) int { return strings.Compare(x.name, y.name) })
+	b.mu.Unlock()
+	var out []Trouble
+	for _, a := range apps {
+		writers := a.writers()
+		slices.SortFunc(writers, func(x, y *file) int { return strings.Compare(x.path, y.path) })
+		for _, f := range writers {
+			if err := f.broken.Load(); err != nil {
+				out = append(out, Trouble{App: a.name, Path: f.path, Lost: a.lost.Load(), Err: *err})
+				break
+			}
+		}
+	}
+	return out
+}
 
 // Size is the bytes of all log files of an app, the custom ones too.
 func (b *Book) Size(app string) int64 { return b.app(app).size() }

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -42,12 +43,12 @@ type queue struct {
 	done chan struct{} // closed when the file is closed
 }
 
-// store is the file on disk, owned by run.
+// store is the file on disk, owned by run; anybody may look whether it is broken.
 type store struct {
 	f      *os.File
 	size   int64
-	plain  bool // a regular file, which turns over and counts
-	broken bool // writing failed, and that was said
+	plain  bool                  // a regular file, which turns over and counts
+	broken atomic.Pointer[error] // why writing failed, which was said; nil = it did not
 	after  time.Time
 }
 
@@ -171,10 +172,11 @@ func (f *file) drain() {
 			}
 			f.mu.Unlock()
 		}
-		if err != nil && !f.broken {
+		if err == nil {
+			f.broken.Store(nil)
+		} else if f.broken.Swap(&err) == nil {
 			f.app.book.log.Warn("workers' output is not stored", "app", f.app.name, "path", f.path, "err", err)
 		}
-		f.broken = err != nil
 		f.app.book.blocks.put(b.b)
 	}
 }
@@ -199,7 +201,7 @@ func (f *file) write(b []byte) error {
 		}
 		f.app.book.meter.count(metricCapped, 1)
 		if !f.app.reserve(f.path, int64(len(b))) {
-			return fmt.Errorf("the app's logs are at their cap of %d bytes", f.app.rules().CapBytes)
+			return fmt.Errorf("the app's logs are at their cap of %d bytes", f.app.capped())
 		}
 	}
 	_, err := f.f.Write(b)
@@ -235,6 +237,7 @@ func (f *file) open() error {
 	}
 	f.f, f.size, f.plain, f.after = w, fi.Size(), fi.Mode().IsRegular(), time.Time{}
 	if f.plain {
+		f.app.measure()
 		f.app.opened(f, f.size)
 		f.mend()
 	}

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
 )
 
 func TestLinesAreStoredAndCut(t *testing.T) {
@@ -165,6 +166,9 @@ func TestLinesThatCannotBeStoredAreCountedAndToldOf(t *testing.T) {
 	p := attach(t, s)
 	p.print("a\nb\n")
 	eventually(t, "the count", func() bool { return b.LostOf("app") == 2 && b.Lost() == 2 })
+	if got := b.Troubles(); len(got) != 1 || got[0].App != "app" || got[0].Err == nil {
+		t.Errorf("troubles: %v", got)
+	}
 	if err := os.Remove(dir); err != nil {
 		t.Fatal(err)
 	}
@@ -173,7 +177,34 @@ func TestLinesThatCannotBeStoredAreCountedAndToldOf(t *testing.T) {
 		p.print("d\n")
 		return slices.ContainsFunc(stored(t, b, Query{Lines: 99}), func(l string) bool { return strings.Contains(l, "lines dropped since 20") })
 	})
+	if got := b.Troubles(); len(got) != 0 {
+		t.Errorf("troubles: %v", got)
+	}
 	p.end()
+}
+
+func TestDiskBoundsTheCap(t *testing.T) {
+	b, _ := openBook(t)
+	for _, app := range []string{"one", "two"} {
+		printed(t, b, app, Policy{}, "a line\n")
+	}
+	var disk unix.Statfs_t
+	if err := unix.Statfs(b.folder("one"), &disk); err != nil {
+		t.Fatal(err)
+	}
+	a := b.app("one")
+	a.measure() // now that both are there
+	if want := int64(disk.Blocks) * disk.Bsize / 4; a.share != want {
+		t.Errorf("a share of %d bytes, want %d", a.share, want)
+	}
+	a.share = 5 << 20
+	if got := a.capped(); got != 5<<20 {
+		t.Errorf("a cap of %d bytes", got)
+	}
+	a.share = 1
+	if got := a.capped(); got != minCapBytes {
+		t.Errorf("a cap of %d bytes", got)
+	}
 }
 
 func TestSlowDiskDropsLines(t *testing.T) {

@@ -24,7 +24,7 @@ type Policy struct {
 	Merge     bool  // Merge has one file per stream for all workers of the app.
 	FileBytes int64 // FileBytes is the size at which a file turns over; 0 = DefaultFileBytes.
 	Keep      int   // Keep is how many older files are kept beside each; 0 = DefaultKeep, negative = none.
-	CapBytes  int64 // CapBytes bounds all files of the app together, those being written and the custom ones too; 0 = DefaultCapBytes.
+	CapBytes  int64 // CapBytes bounds all files of the app together, those being written and the custom ones too; 0 = DefaultCapBytes. The disk may set a lower one.
 	Disabled  bool  // Disabled stores nothing. Lines can still be followed.
 	Custom    Custom
 }
