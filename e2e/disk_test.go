@@ -39,6 +39,7 @@ func TestDisks(t *testing.T) {
 	ready(t, nodes[0], 3, 20*time.Second)
 	t.Run("slow", func(t *testing.T) { slowDisk(t, nodes) })
 	t.Run("full", func(t *testing.T) { fullDisk(t, l, nodes) })
+	t.Run("sick", func(t *testing.T) { sickDisk(t, l, nodes) })
 	t.Run("damaged", func(t *testing.T) { damagedLog(t, nodes) })
 	t.Run("wiped", func(t *testing.T) { wipedDisk(t, nodes) })
 }

@@ -84,6 +84,7 @@ type writer struct {
 	acked  int
 	open   int             // changes whose outcome was not known
 	may    map[string]bool // what the setting may be now: the last that was acknowledged, and what was open since
+	last   string          // what was said of the last change that was not acknowledged
 }
 
 func startWriter(nodes []*lab.Node) *writer {
@@ -95,9 +96,12 @@ func startWriter(nodes []*lab.Node) *writer {
 			if r := nodes[rand.IntN(len(nodes))].Run("set", writerKey+"="+value); r.Code == 0 {
 				w.acked++
 				w.may = map[string]bool{value: true}
-			} else if strings.Contains(r.Err, "may or may not") {
-				w.open++
-				w.may[value] = true
+			} else {
+				w.last = fmt.Sprintf("%s: exit %d: %s", value, r.Code, strings.TrimSpace(r.Err))
+				if strings.Contains(r.Err, "may or may not") {
+					w.open++
+					w.may[value] = true
+				}
 			}
 			select {
 			case <-ctx.Done():
@@ -117,7 +121,7 @@ func (w *writer) stop() {
 func (w *writer) holds(n *lab.Node) error {
 	s, err := n.Status()
 	if err == nil && !w.may[s.Settings[writerKey]] {
-		err = fmt.Errorf("%s has %s, and what was acknowledged last is %v", n.Name, s.Settings[writerKey], w.may)
+		err = fmt.Errorf("%s has %s, and what was acknowledged last is %v; the last that was not: %s", n.Name, s.Settings[writerKey], w.may, w.last)
 	}
 	return err
 }

@@ -52,6 +52,10 @@ func (n *Node) configurationWarnings() []api.Warning {
 		out = append(out, api.Warning{What: fmt.Sprintf("the disk of %s is slow: a change of the configuration took %s to write", n.s.Node, st.SlowDisk.Round(100*time.Millisecond)),
 			Remedy: "see what else writes there, or move -data-dir; until then another server leads"})
 	}
+	if f := st.DiskFault; f != nil {
+		out = append(out, api.Warning{What: fmt.Sprintf("the disk of %s fails, and it takes no part in changes of the configuration: %v", n.s.Node, f),
+			Remedy: "see the kernel's messages (dmesg) and replace the disk; traffic goes on, and once the disk works again so does all else"})
+	}
 	if f := st.Fault; f != nil {
 		out = append(out, api.Warning{What: fmt.Sprintf("%s does not follow the configuration: %v", n.s.Node, f), Remedy: "use the same release of meshnode on all servers"})
 	}

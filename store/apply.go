@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"syscall"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -110,6 +111,9 @@ func (s *Store) translate(err error) error {
 		return fmt.Errorf("%w: %w", ErrTimeout, err)
 	case errors.Is(err, raft.ErrRaftShutdown):
 		return ErrClosed
+	case errors.As(err, new(syscall.Errno)):
+		// The log was not written, or not in full. Some of it may be there all the same, and be agreed on when this server leads again.
+		return fmt.Errorf("%w: %w", ErrTimeout, err)
 	default:
 		return err
 	}

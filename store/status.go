@@ -32,6 +32,8 @@ type Status struct {
 	Hash string
 	// SlowDisk is how long the last write of the log took on a disk that is slow; 0 where it is not.
 	SlowDisk time.Duration
+	// DiskFault says why the disk of the log takes nothing any more; nil while it does. A full disk is none.
+	DiskFault error
 	// Fault says why this server stopped following the configuration; nil while it does.
 	Fault error
 }
@@ -49,6 +51,7 @@ func (s *Store) Status() Status {
 		Servers:      s.Servers(),
 		Hash:         s.hashOf(state),
 		SlowDisk:     s.disk.slowness(),
+		DiskFault:    s.log.Fault(),
 		Fault:        s.machine.Fault(),
 	}
 	last := s.raft.LastContact()

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -313,5 +314,14 @@ func TestFeedNeverGoesBack(t *testing.T) {
 	m.Apply(9, b)
 	if got := f.current.Load().Index; got != 6 {
 		t.Errorf("published after the end: %d", got)
+	}
+}
+
+// TestLogThatCannotBeWritten has a change that could not be written be of unknown outcome: a part of it may be there, and be agreed on later.
+func TestLogThatCannotBeWritten(t *testing.T) {
+	for _, err := range []error{syscall.EIO, &os.PathError{Op: "write", Path: "raft.db", Err: syscall.ENOSPC}} {
+		if got := (&Store{}).translate(err); !errors.Is(got, ErrTimeout) || !errors.Is(got, err) {
+			t.Errorf("%v becomes %v", err, got)
+		}
 	}
 }

@@ -189,6 +189,7 @@ var table = map[string][]uses{
 		{"go.etcd.io/bbolt", "reads the file once before it is opened for writing"},
 		{"go.etcd.io/bbolt/errors", "tells a locked file from a damaged one"},
 		{renameio, "the marker is replaced whole"},
+		{sysUnix, "has the kernel read a file from the disk again"},
 		{hclog, handedLogger},
 	},
 	"store/spec": nil, // pure values

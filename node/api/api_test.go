@@ -300,20 +300,25 @@ func TestDialErrorIsKept(t *testing.T) {
 }
 
 func TestNodeBreaksOff(t *testing.T) {
-	here, there := net.Pipe()
-	died := make(chan error, 1)
-	go func() {
-		_, err := http.ReadRequest(bufio.NewReader(there))
-		there.Close()
-		died <- err
-	}()
-	client := NewClient(func(context.Context) (net.Conn, error) { return here, nil })
-	err := client.Leave(t.Context())
-	if err == nil || !strings.HasPrefix(err.Error(), "the node broke off without an answer: ") || CodeOf(err) != "" {
-		t.Errorf("got %v", err)
-	}
-	if err := <-died; err != nil {
-		t.Error(err)
+	const unknown = "may or may not have been done"
+	for what, ask := range map[string]func(*Client) error{
+		"a change":   func(c *Client) error { return c.Leave(t.Context()) },
+		"a question": func(c *Client) error { _, err := c.Status(t.Context()); return err },
+	} {
+		here, there := net.Pipe()
+		died := make(chan error, 1)
+		go func() {
+			_, err := http.ReadRequest(bufio.NewReader(there))
+			there.Close()
+			died <- err
+		}()
+		err := ask(NewClient(func(context.Context) (net.Conn, error) { return here, nil }))
+		if err == nil || !strings.HasPrefix(err.Error(), "the node broke off without an answer") || CodeOf(err) != "" || strings.Contains(err.Error(), unknown) != (what == "a change") {
+			t.Errorf("%s: got %v", what, err)
+		}
+		if err := <-died; err != nil {
+			t.Error(err)
+		}
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -186,7 +187,7 @@ func (c *Client) send(ctx context.Context, method, path string, body []byte) (*h
 		if errors.As(err, &wrapped) {
 			err = wrapped.Err // its text is the made-up address
 		}
-		return nil, lostError(ctx, err)
+		return nil, lostError(ctx, err, method != http.MethodGet && !strings.HasPrefix(path, "/peer/"))
 	}
 	if response.StatusCode < 300 {
 		return response, nil
@@ -201,12 +202,15 @@ func (c *Client) send(ctx context.Context, method, path string, body []byte) (*h
 }
 
 // lostError says in plain words why no answer came.
-func lostError(ctx context.Context, err error) error {
+func lostError(ctx context.Context, err error, change bool) error {
 	var slow net.Error
 	switch {
 	case ctx.Err() == nil && errors.As(err, &slow) && slow.Timeout():
 		return fmt.Errorf("the node does not answer: %w", err)
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
+		if change {
+			return fmt.Errorf("the node broke off without an answer, and what was asked for may or may not have been done: %w", err)
+		}
 		return fmt.Errorf("the node broke off without an answer: %w", err)
 	default:
 		return fmt.Errorf("ask the node: %w", err)

@@ -58,7 +58,7 @@ type Options struct {
 
 // Log is an open log. It implements raft.LogStore and raft.StableStore.
 type Log struct {
-	*raftboltdb.BoltStore
+	*database
 	dir     string
 	logger  hclog.Logger
 	wrote   func(time.Duration)
@@ -97,7 +97,11 @@ func Open(o Options) (*Log, error) {
 	if !marked {
 		marker = Marker{ID: o.ID, Cluster: o.Cluster}
 	}
-	l := &Log{BoltStore: db, dir: o.Dir, logger: o.Logger, wrote: o.Wrote, closing: make(chan struct{}), marker: marker, marked: marked}
+	d, err := newDatabase(o, db)
+	if err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	l := &Log{database: d, dir: o.Dir, logger: o.Logger, wrote: o.Wrote, closing: make(chan struct{}), marker: marker, marked: marked}
 	if err := l.prove(found); err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
@@ -106,7 +110,7 @@ func Open(o Options) (*Log, error) {
 
 // prove writes to the folder once, so that a full or read-only disk is an error now and not a stall later.
 func (l *Log) prove(found bool) error {
-	if err := l.BoltStore.Set([]byte(ownerKey), []byte(l.marker.ID)); err != nil {
+	if err := l.database.Set([]byte(ownerKey), []byte(l.marker.ID)); err != nil {
 		return fmt.Errorf("write to raft log: %w", err)
 	}
 	if !found {
@@ -118,7 +122,7 @@ func (l *Log) prove(found bool) error {
 // Close releases the folder. Writes that wait for the disk are given up.
 func (l *Log) Close() error {
 	l.once.Do(func() { close(l.closing) })
-	if err := l.BoltStore.Close(); err != nil {
+	if err := l.database.Close(); err != nil {
 		return fmt.Errorf("close raft log: %w", err)
 	}
 	return nil
@@ -132,7 +136,7 @@ func (l *Log) Abort() { l.once.Do(func() { close(l.closing) }) }
 // process when it cannot store one; meanwhile this server takes no part in elections, and nothing else stops.
 func (l *Log) SetUint64(key []byte, v uint64) error {
 	if string(key) != termKey {
-		return l.BoltStore.SetUint64(key, v)
+		return l.database.SetUint64(key, v)
 	}
 	pause := termRetry
 	for {
@@ -155,7 +159,7 @@ func (l *Log) SetUint64(key []byte, v uint64) error {
 }
 
 func (l *Log) storeTerm(key []byte, v uint64) error {
-	if err := l.BoltStore.SetUint64(key, v); err != nil {
+	if err := l.database.SetUint64(key, v); err != nil {
 		return err
 	}
 	if v == 0 {
@@ -209,7 +213,7 @@ func (l *Log) Set(key, v []byte) error {
 	if err := l.open(); err != nil {
 		return err
 	}
-	return l.BoltStore.Set(key, v)
+	return l.database.Set(key, v)
 }
 
 // StoreLog appends one entry. It fails once the log is closing.
@@ -221,7 +225,7 @@ func (l *Log) StoreLogs(entries []*raft.Log) error {
 		return err
 	}
 	begun := time.Now()
-	err := l.BoltStore.StoreLogs(entries)
+	err := l.database.StoreLogs(entries)
 	if l.wrote != nil {
 		l.wrote(time.Since(begun))
 	}

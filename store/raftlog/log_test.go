@@ -241,7 +241,7 @@ func TestNewFolderIsNoState(t *testing.T) {
 func TestTermWaitsForTheDisk(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := open(t, options(t.TempDir()))
-		must(t, l.BoltStore.Close())
+		must(t, l.database.Close())
 		done := make(chan error)
 		go func() { done <- l.SetUint64([]byte(termKey), 5) }()
 		time.Sleep(time.Hour)
