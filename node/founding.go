@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"time"
 
 	"github.com/hashicorp/go-sockaddr"
 
@@ -19,8 +20,11 @@ func founds(s config.Settings) bool {
 }
 
 // own reports whether a join address, resolved now, is this server's.
-func own(addr string, s config.Settings) bool {
-	host, port, err := net.SplitHostPort(addr)
+func own(addr string, s config.Settings) bool { return ownForms(addr, resolve(addr), s) }
+
+// ownForms is the same with the "ip:port" forms of the address.
+func ownForms(addr string, forms []string, s config.Settings) bool {
+	_, port, err := net.SplitHostPort(addr)
 	if err != nil {
 		return false
 	}
@@ -34,17 +38,16 @@ func own(addr string, s config.Settings) bool {
 	if port != bindPort {
 		return false
 	}
-	ips, err := net.LookupIP(host)
-	if err != nil {
-		return false
-	}
 	mine := localIPs(bindHost)
 	if h, _, err := net.SplitHostPort(s.Advertise); err == nil {
 		if ip := net.ParseIP(h); ip != nil {
 			mine = append(mine, ip)
 		}
 	}
-	return slices.ContainsFunc(ips, func(ip net.IP) bool { return slices.ContainsFunc(mine, ip.Equal) })
+	return slices.ContainsFunc(forms, func(form string) bool {
+		at, err := netip.ParseAddrPort(form)
+		return err == nil && slices.ContainsFunc(mine, net.IP(at.Addr().AsSlice()).Equal)
+	})
 }
 
 // localIPs are the addresses that a socket bound to host answers on.
@@ -65,9 +68,12 @@ func localIPs(host string) []net.IP {
 	return ips
 }
 
+// routeLimit is how long a server that was there before waits for a name, to learn which of its addresses leads to that.
+const routeLimit = 2 * time.Second
+
 // advertised is the address that peers reach this server at: the setting, else the bound address, else the way to the first join address, else
-// a private address of this server.
-func advertised(s config.Settings, bound netip.AddrPort) (string, error) {
+// the one it had before, where that is still its own, else a private address of this server.
+func advertised(s config.Settings, bound netip.AddrPort, before string) (string, error) {
 	if s.Advertise != "" {
 		host, port, err := net.SplitHostPort(s.Advertise)
 		if err != nil {
@@ -82,10 +88,17 @@ func advertised(s config.Settings, bound netip.AddrPort) (string, error) {
 	if !bound.Addr().IsUnspecified() {
 		return bound.String(), nil
 	}
+	limit := time.Duration(0)
+	if before != "" {
+		limit = routeLimit
+	}
 	for _, j := range s.Join {
-		if ip := routeTo(j); ip.IsValid() && !ip.IsLoopback() {
+		if ip := routeTo(j, limit); ip.IsValid() && !ip.IsLoopback() {
 			return netip.AddrPortFrom(ip, bound.Port()).String(), nil
 		}
+	}
+	if at, err := netip.ParseAddrPort(before); err == nil && slices.ContainsFunc(localIPs(""), net.IP(at.Addr().AsSlice()).Equal) {
+		return netip.AddrPortFrom(at.Addr(), bound.Port()).String(), nil
 	}
 	for _, find := range []func() (string, error){sockaddr.GetPrivateIP, sockaddr.GetPublicIP} {
 		if text, err := find(); err == nil {
@@ -97,9 +110,9 @@ func advertised(s config.Settings, bound netip.AddrPort) (string, error) {
 	return netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), bound.Port()).String(), nil
 }
 
-// routeTo is the local address that packets to addr would leave from; no packet is sent.
-func routeTo(addr string) netip.Addr {
-	c, err := net.Dial("udp", addr)
+// routeTo is the local address that packets to addr would leave from; no packet is sent. limit bounds the wait for a name; 0 = as long as it takes.
+func routeTo(addr string, limit time.Duration) netip.Addr {
+	c, err := net.DialTimeout("udp", addr, limit)
 	if err != nil {
 		return netip.Addr{}
 	}

@@ -2,6 +2,7 @@ package node
 
 import (
 	"net/netip"
+	"strings"
 	"testing"
 
 	"meshnode/node/api"
@@ -41,11 +42,17 @@ func TestAdvertised(t *testing.T) {
 		{"the setting", config.Settings{Advertise: "203.0.113.7:9000"}, bound, "203.0.113.7:9000"},
 		{"the bound address", config.Settings{}, netip.MustParseAddrPort("127.0.0.5:7946"), "127.0.0.5:7946"},
 	} {
-		if got, err := advertised(c.s, c.bound); err != nil || got != c.want {
+		if got, err := advertised(c.s, c.bound, ""); err != nil || got != c.want {
 			t.Errorf("%s: %q, %v; want %q", c.name, got, err, c.want)
 		}
 	}
-	if got, err := advertised(config.Settings{}, bound); err != nil || netip.MustParseAddrPort(got).Addr().IsUnspecified() {
+	if got, err := advertised(config.Settings{}, bound, "127.0.0.1:1"); err != nil || got != netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), bound.Port()).String() {
+		t.Errorf("the address that it had before becomes %q, %v", got, err)
+	}
+	if got, err := advertised(config.Settings{}, bound, "192.0.2.1:7946"); err != nil || strings.HasPrefix(got, "192.0.2.1:") {
+		t.Errorf("an address that is none of its own any more: %q, %v", got, err)
+	}
+	if got, err := advertised(config.Settings{}, bound, ""); err != nil || netip.MustParseAddrPort(got).Addr().IsUnspecified() {
 		t.Errorf("bound to every address: %q, %v; want an address that peers can reach", got, err)
 	}
 }

@@ -118,6 +118,25 @@ func (f *folder) newIdentity(node string) (identity, error) {
 	return id, nil
 }
 
+// addressFile is where the address is kept that this server is reached at.
+const addressFile = "address"
+
+// formerAddress is the address that this server had, "" where it is not known, or the server is new.
+func (f *folder) formerAddress(old bool) string {
+	raw, err := os.ReadFile(f.join(addressFile))
+	if err != nil || !old {
+		return ""
+	}
+	return strings.TrimSpace(string(raw))
+}
+
+// keepAddress keeps it, for a start at which names do not resolve. Without it such a start may choose another of this server's addresses.
+func (f *folder) keepAddress(addr string) {
+	if f.formerAddress(true) != addr {
+		_ = renameio.WriteFile(f.join(addressFile), []byte(addr+"\n"), 0o600)
+	}
+}
+
 // newClusterID makes the identity of a new cluster.
 func newClusterID() (string, error) {
 	var b [8]byte

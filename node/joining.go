@@ -75,11 +75,11 @@ func (n *Node) othersHaveCluster() bool {
 // join brings this server into its cluster and greets, for as long as it runs, join addresses and servers of the configuration: they may be
 // of a part of the cluster that was cut off, or of a server whose disk was wiped.
 func (n *Node) join(ctx context.Context) {
-	waiting := &reminder{}
+	waiting, by := &reminder{}, newNames(&n.life.wg)
 	for {
 		fresh := n.store.State().ID == "" // belongs to no cluster yet: a mistake is the operator's to see now
 		settled := true
-		for _, addr := range n.targets() {
+		for _, addr := range n.targets(ctx, by) {
 			member, err := n.joinBy(ctx, addr)
 			settled = settled && (member || err != nil)
 			switch {
@@ -116,14 +116,14 @@ func (n *Node) join(ctx context.Context) {
 // greetings is how many addresses are greeted in one round at the most (count).
 const greetings = 8
 
-// targets are the addresses to greet in this round: join addresses and servers of the configuration, a random few if they are many. Living
+// targets are the addresses to greet in this round: servers of the configuration and join addresses, a random few if they are many. Living
 // members are among them: a server whose disk was wiped answers to its old name, and only a greeting tells that it is another.
-// Names are resolved anew each time.
-func (n *Node) targets() []string {
+// Names are looked up anew each time. Where servers are known, no name is waited for, and one that does not resolve is passed over.
+func (n *Node) targets(ctx context.Context, by *names) []string {
 	var out []string
 	seen := map[string]bool{n.who.addr: true}
-	add := func(addr string) {
-		forms := append(resolve(addr), addr)
+	add := func(addr string, forms []string) {
+		forms = append(forms, addr)
 		if slices.ContainsFunc(forms, func(a string) bool { return seen[a] }) {
 			return
 		}
@@ -132,15 +132,19 @@ func (n *Node) targets() []string {
 		}
 		out = append(out, addr)
 	}
-	for _, addr := range n.who.join {
-		if !own(addr, n.s) {
-			add(addr)
-		}
-	}
+	limit := farAway
 	for _, s := range n.store.Servers() {
 		if s.ID != n.who.ID {
-			add(s.Addr)
+			add(s.Addr, nil)
+			limit = nameLimit
 		}
+	}
+	for _, addr := range n.who.join {
+		forms := by.forms(ctx, addr, limit)
+		if ownForms(addr, forms, n.s) || len(forms) == 0 && limit == nameLimit {
+			continue
+		}
+		add(addr, forms)
 	}
 	if len(out) > greetings {
 		rand.Shuffle(len(out), func(i, j int) { out[i], out[j] = out[j], out[i] })
@@ -149,27 +153,13 @@ func (n *Node) targets() []string {
 	return out
 }
 
+// farAway is longer than any look-up takes.
+const farAway = time.Hour
+
 // isMember reports whether the node that answered is a living member.
 func (n *Node) isMember(h api.Hello) bool {
 	m, ok := n.members()[h.Node]
 	return ok && m.ID == h.ID && m.Status.Up()
-}
-
-// resolve gives the "ip:port" forms of an address; a name that does not resolve has none.
-func resolve(addr string) []string {
-	host, port, err := net.SplitHostPort(addr)
-	if err != nil {
-		return nil
-	}
-	ips, err := net.LookupIP(host)
-	if err != nil {
-		return nil
-	}
-	out := make([]string, len(ips))
-	for i, ip := range ips {
-		out[i] = net.JoinHostPort(ip.String(), port)
-	}
-	return out
 }
 
 // errWaits means that the peer belongs to no cluster itself yet.

@@ -277,10 +277,11 @@ func (n *Node) openSelf(ctx context.Context, after *yieldError) error {
 		return err
 	}
 	n.closeLater("peer port", n.mux.Close)
-	n.who.addr, err = advertised(n.s, n.mux.Addr())
+	n.who.addr, err = advertised(n.s, n.mux.Addr(), n.dir.formerAddress(old))
 	if err != nil {
 		return err
 	}
+	n.dir.keepAddress(n.who.addr)
 	if n.who.founder && len(n.who.join) > 1 {
 		n.who.founder = !n.othersHaveCluster()
 	}

@@ -79,6 +79,33 @@ func (l *Lab) openSpace(ns string) {
 	}
 }
 
+// ResolvConf is the host's file that names its name servers, as its processes see it. It is to be written in place.
+func (h *Host) ResolvConf() string { return filepath.Join("/etc/netns", h.ns, "resolv.conf") }
+
+// NameServer gives the host a name server, before its first process is started.
+func (h *Host) NameServer(addr string) {
+	h.lab.t.Helper()
+	if err := os.WriteFile(h.ResolvConf(), []byte("nameserver "+addr+"\n"), 0o644); err != nil {
+		h.lab.t.Fatal(err)
+	}
+}
+
+// Nobody is an address to which the host's packets go, and from which nothing comes back.
+func (h *Host) Nobody() string {
+	h.lab.t.Helper()
+	addr := h.lab.address(clientNumber - 1)
+	h.lab.ip("-n", h.ns, "neigh", "replace", addr, "lladdr", "02:00:00:00:00:01", "dev", "eth0", "nud", "permanent")
+	return addr
+}
+
+// ForgetNames empties the host's file of names, also for the processes that run.
+func (h *Host) ForgetNames() {
+	h.lab.t.Helper()
+	if err := os.Truncate(filepath.Join("/etc/netns", h.ns, "hosts"), 0); err != nil {
+		h.lab.t.Fatal(err)
+	}
+}
+
 // closeSpaces removes the fabric and all namespaces.
 func (l *Lab) closeSpaces() {
 	l.fabric.close()
