@@ -143,7 +143,7 @@ func pidsOf(t *testing.T, n *lab.Node) map[string]int {
 	}
 	out := make(map[string]int)
 	for _, w := range workers {
-		out[w.Node+"/"+w.Worker] = w.PID
+		out[w.Node+"/"+w.App+"/"+w.Worker] = w.PID
 	}
 	return out
 }

@@ -21,6 +21,6 @@
 // Read node.go (start and stop), identity.go and key.go (who this server is), founding.go, joining.go and names.go (how it becomes part of a cluster),
 // asking.go, admission.go and tokens.go (how it does without the key), keyring.go and rotate.go (another key),
 // routes.go and listeners.go (workers to the data path), reports.go (load), actuate.go (configuration to workers),
-// rollout.go (a release over the nodes), then status.go, warnings.go, changes.go, releases.go, peers.go and logs.go (the control API), audits.go, operators.go
+// rollout.go (a release over the nodes), then status.go, warnings.go, clocks.go, changes.go, releases.go, peers.go and logs.go (the control API), audits.go, operators.go
 // and secrets.go (who may do what, what is kept of it, and what nobody reads), and rescue.go and recovery.go (lost servers). DESIGN.md has the why.
 package node

@@ -18,7 +18,7 @@ import (
 // local is what this node knows of itself.
 func (n *Node) local() api.LocalStatus {
 	st := n.sup.Status()
-	out := api.LocalStatus{Member: n.localMember(), Progress: make(map[string]api.NodeProgress), Exits: n.view.exits.list(n.s.Node),
+	out := api.LocalStatus{Time: time.Now().UTC(), Member: n.localMember(), Progress: make(map[string]api.NodeProgress), Exits: n.view.exits.list(n.s.Node),
 		Listeners: n.localListeners(), Clients: make(map[string]api.ClientCounts), Server: n.serverState()}
 	byApp := make(map[string][]supervisor.Status)
 	for _, s := range st {

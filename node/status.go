@@ -20,6 +20,7 @@ type clusterBackend struct{ n *Node }
 // gather asks all living members at once for what they know of themselves. A member that does not answer in time is missing.
 func (n *Node) gather(ctx context.Context) map[string]api.LocalStatus {
 	out := map[string]api.LocalStatus{n.s.Node: n.local()}
+	said := map[string]time.Time{n.s.Node: time.Now()} // when they said it, by the clock of this server
 	ctx, cancel := context.WithTimeout(ctx, peerTimeout)
 	defer cancel()
 	var mu sync.Mutex
@@ -29,17 +30,20 @@ func (n *Node) gather(ctx context.Context) map[string]api.LocalStatus {
 			continue
 		}
 		wg.Go(func() {
+			begun := time.Now()
 			l, err := n.view.clients.get(n.mux, name, m.Addr).LocalStatus(ctx)
+			took := time.Since(begun)
 			if err != nil {
 				n.log.Debug("a member did not answer", "peer", name, "err", err)
 				return
 			}
 			mu.Lock()
 			defer mu.Unlock()
-			out[name] = l
+			out[name], said[name] = l, begun.Add(took/2)
 		})
 	}
 	wg.Wait()
+	atOnce(out, said)
 	return out
 }
 
@@ -84,6 +88,7 @@ func (b clusterBackend) Status(ctx context.Context) (api.Status, error) {
 		out.Apps = append(out.Apps, n.appStatus(name, all))
 	}
 	out.Warnings = append(out.Warnings, failedApps(all)...)
+	out.Warnings = append(out.Warnings, clockWarnings(all)...)
 	out.Warnings = append(out.Warnings, n.clusterWarnings(out)...)
 	return out, nil
 }

@@ -54,7 +54,7 @@ type Server struct {
 	stats   counters
 	closing chan struct{}
 	wg      sync.WaitGroup
-	last    atomic.Int64 // when an error was logged last
+	moments
 	heirs
 	buffers sync.Pool
 
@@ -66,6 +66,14 @@ type Server struct {
 	failed  map[string]time.Time // peers whose stream has failed, and when
 	closed  bool
 }
+
+// moments tells when things were by what has passed since the beginning, in nanoseconds: the wall clock may be set.
+type moments struct {
+	begun  time.Time
+	warned atomic.Int64 // when an error was logged last
+}
+
+func (m *moments) elapsed() int64 { return int64(time.Since(m.begun)) }
 
 // heirs is what a process shares with its workers and takes over from another.
 type heirs struct {
@@ -102,7 +110,7 @@ func New(o Options) *Server {
 	if o.Idle == 0 {
 		o.Idle = idleAfter
 	}
-	s := &Server{o: o, log: o.Logger.Named("datagram"), closing: make(chan struct{}), sockets: make(map[socketID]*socket),
+	s := &Server{o: o, log: o.Logger.Named("datagram"), moments: moments{begun: time.Now()}, closing: make(chan struct{}), sockets: make(map[socketID]*socket),
 		links: make(map[string]*link), streams: make(map[net.Conn]*table), past: make(map[*session]time.Time), failed: make(map[string]time.Time)}
 	s.buffers.New = func() any { return new([maxPayload]byte) }
 	s.direct.Store(o.Direct)
@@ -230,7 +238,7 @@ func (s *Server) sweep() {
 		}
 		now := time.Now()
 		for _, t := range s.tables() {
-			for _, x := range t.take(func(x *session) bool { return now.Sub(x.lastUse()) >= s.o.Idle }) {
+			for _, x := range t.take(func(x *session) bool { return x.unused() >= s.o.Idle }) {
 				x.done(balancer.DoneInfo{Now: now})
 				x.end()
 			}
@@ -266,9 +274,9 @@ func (s *Server) silent(now time.Time) []string {
 
 // mayWarn allows a log line a second.
 func (s *Server) mayWarn() bool {
-	now := time.Now().UnixNano()
-	last := s.last.Load()
-	return now-last >= int64(time.Second) && s.last.CompareAndSwap(last, now)
+	now := s.elapsed()
+	last := s.warned.Load()
+	return (last == 0 || now-last >= int64(time.Second)) && s.warned.CompareAndSwap(last, now)
 }
 
 // Close ends everything.

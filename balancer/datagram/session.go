@@ -34,14 +34,14 @@ type session struct {
 	claim  balancer.PickResult
 	answer func(payload []byte) // to the client; does not block
 	way    way
-	used   atomic.Int64 // Unix nanoseconds
+	used   atomic.Int64 // when it was last
 	over   sync.Once
 	back   sync.Once
 }
 
-func (x *session) use() { x.used.Store(time.Now().UnixNano()) }
+func (x *session) use() { x.used.Store(x.s.elapsed()) }
 
-func (x *session) lastUse() time.Time { return time.Unix(0, x.used.Load()) }
+func (x *session) unused() time.Duration { return time.Duration(x.s.elapsed() - x.used.Load()) }
 
 // done gives the claim back.
 func (x *session) done(d balancer.DoneInfo) {

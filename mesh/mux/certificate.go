@@ -11,7 +11,6 @@ import (
 	"fmt"
 	"math/big"
 	"net/url"
-	"sync"
 	"time"
 )
 
@@ -19,11 +18,18 @@ import (
 // peer and nodes change their addresses.
 const peerServerName = "peer.meshnode.internal"
 
-// A leaf is valid from leafBack before it is made, for clocks that are behind, to leafAhead after; it is made anew at half of leafAhead.
-const (
-	leafBack  = 365 * 24 * time.Hour
-	leafAhead = 365 * 24 * time.Hour
-)
+// From when and until when all certificates of servers are valid. No secret that time would weaken is in them: whoever could get a server's private key
+// out of its memory could get the cluster key. So a server whose clock is wrong is not cut off from the others for that.
+func validFrom() time.Time  { return time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC) }
+func validUntil() time.Time { return time.Date(2999, 1, 1, 0, 0, 0, 0, time.UTC) }
+
+// present is the time that certificates are checked by. A clock that starts in 1970 for want of a battery stands at the beginning of their validity.
+func present() time.Time {
+	if now := time.Now(); !now.Before(validFrom()) {
+		return now
+	}
+	return validFrom()
+}
 
 // newAuthority makes the certificate of the cluster's authority. Its key, names, serial number and dates are fixed and Ed25519 signatures are
 // deterministic: every node makes the very same certificate.
@@ -31,8 +37,8 @@ func newAuthority(key ed25519.PrivateKey) (*x509.Certificate, error) {
 	template := &x509.Certificate{
 		SerialNumber:          big.NewInt(1),
 		Subject:               pkix.Name{CommonName: "meshnode cluster authority"},
-		NotBefore:             time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC),
-		NotAfter:              time.Date(2999, 1, 1, 0, 0, 0, 0, time.UTC),
+		NotBefore:             validFrom(),
+		NotAfter:              validUntil(),
 		KeyUsage:              x509.KeyUsageCertSign,
 		BasicConstraintsValid: true,
 		IsCA:                  true,
@@ -45,35 +51,8 @@ func newAuthority(key ed25519.PrivateKey) (*x509.Certificate, error) {
 	return x509.ParseCertificate(der)
 }
 
-// leaf makes this node's certificate and makes it anew when half of its time is gone.
-type leaf struct {
-	self      Identity
-	authority *x509.Certificate
-	signer    ed25519.PrivateKey
-	now       func() time.Time
-
-	mu      sync.Mutex
-	current *tls.Certificate
-	renewAt time.Time
-}
-
-// certificate returns the current certificate, making a new one when it is due or when the clock was set back before its beginning.
-func (l *leaf) certificate() (*tls.Certificate, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	now := l.now()
-	if l.current != nil && now.Before(l.renewAt) && now.After(l.current.Leaf.NotBefore) {
-		return l.current, nil
-	}
-	made, err := l.mint(now)
-	if err != nil {
-		return nil, err
-	}
-	l.current, l.renewAt = made, now.Add(leafAhead/2)
-	return made, nil
-}
-
-func (l *leaf) mint(now time.Time) (*tls.Certificate, error) {
+// newLeaf makes a node's own certificate.
+func newLeaf(self Identity, authority *x509.Certificate, signer ed25519.PrivateKey) (*tls.Certificate, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return nil, fmt.Errorf("make a peer key: %w", err)
@@ -85,14 +64,14 @@ func (l *leaf) mint(now time.Time) (*tls.Certificate, error) {
 	template := &x509.Certificate{
 		SerialNumber: serial,
 		Subject:      pkix.Name{CommonName: "meshnode peer"},
-		NotBefore:    now.Add(-leafBack),
-		NotAfter:     now.Add(leafAhead),
+		NotBefore:    validFrom(),
+		NotAfter:     validUntil(),
 		KeyUsage:     x509.KeyUsageDigitalSignature,
 		ExtKeyUsage:  []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
 		DNSNames:     []string{peerServerName},
-		URIs:         []*url.URL{l.self.uri()},
+		URIs:         []*url.URL{self.uri()},
 	}
-	der, err := x509.CreateCertificate(rand.Reader, template, l.authority, key.Public(), l.signer)
+	der, err := x509.CreateCertificate(rand.Reader, template, authority, key.Public(), signer)
 	if err != nil {
 		return nil, fmt.Errorf("sign the peer certificate: %w", err)
 	}

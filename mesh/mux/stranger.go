@@ -64,28 +64,21 @@ func fingerprint(cert *x509.Certificate) []byte {
 func signedBy(leaf, authority *x509.Certificate) error {
 	pool := x509.NewCertPool()
 	pool.AddCert(authority)
-	_, err := leaf.Verify(x509.VerifyOptions{Roots: pool, DNSName: peerServerName, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}})
+	_, err := leaf.Verify(x509.VerifyOptions{Roots: pool, DNSName: peerServerName, CurrentTime: present(), KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}})
 	return err
 }
 
 // forStrangers is the accepting side's configuration for Admit alone, so that the one for everything else stays as strict as it is. It gives no
 // session to resume, and shows the authority's certificate too, which a newcomer may know by its fingerprint.
-func (c *credentials) forStrangers(own *leaf) *tls.Config {
+func (c *credentials) forStrangers(own tls.Certificate, authority *x509.Certificate) *tls.Config {
+	own.Certificate = [][]byte{own.Certificate[0], authority.Raw}
 	return &tls.Config{
 		MinVersion:             tls.VersionTLS13,
 		CurvePreferences:       keyExchange(),
 		NextProtos:             []string{alpn(Admit)},
 		ClientAuth:             tls.NoClientCert,
 		SessionTicketsDisabled: true,
-		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
-			cert, err := own.certificate()
-			if err != nil {
-				return nil, err
-			}
-			chain := *cert
-			chain.Certificate = [][]byte{cert.Certificate[0], own.authority.Raw}
-			return &chain, nil
-		},
+		Certificates:           []tls.Certificate{own},
 	}
 }
 

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"time"
 )
 
 // sessionsKept is how many peers' TLS sessions are remembered so that a further dial skips the certificates.
@@ -17,7 +16,7 @@ var (
 	errNoProtocol = errors.New("no protocol was agreed on")
 )
 
-// credentials is the secure side of a Mux: immutable after newCredentials, save for the leaf, which guards itself. While the cluster key is replaced
+// credentials is the secure side of a Mux: immutable after newCredentials. While the cluster key is replaced
 // there are two keys: this side signs with the first, and takes what is signed with either.
 type credentials struct {
 	keys      []Key
@@ -33,8 +32,8 @@ func newCredentials(self Identity, key Key, also ...Key) (*credentials, error) {
 	if err != nil {
 		return nil, err
 	}
-	own := &leaf{self: self, authority: authority, signer: signer, now: time.Now}
-	if _, err := own.certificate(); err != nil {
+	own, err := newLeaf(self, authority, signer)
+	if err != nil {
 		return nil, err
 	}
 	pool := x509.NewCertPool()
@@ -54,9 +53,10 @@ func newCredentials(self Identity, key Key, also ...Key) (*credentials, error) {
 		DynamicRecordSizingDisabled: true,
 		ClientAuth:                  tls.RequireAndVerifyClientCert,
 		ClientCAs:                   pool,
-		GetCertificate:              func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return own.certificate() },
+		GetCertificate:              func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return own, nil },
+		Time:                        present,
 	}
-	c.strangers = c.forStrangers(own)
+	c.strangers = c.forStrangers(*own, authority)
 	c.server.GetConfigForClient = c.choose
 	for _, p := range append(protocols(), Operator) {
 		c.server.NextProtos = append(c.server.NextProtos, alpn(p))
@@ -67,7 +67,8 @@ func newCredentials(self Identity, key Key, also ...Key) (*credentials, error) {
 		DynamicRecordSizingDisabled: true,
 		RootCAs:                     pool,
 		ServerName:                  peerServerName,
-		GetClientCertificate:        func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return own.certificate() },
+		GetClientCertificate:        func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return own, nil },
+		Time:                        present,
 	}
 	return c, nil
 }

@@ -97,4 +97,5 @@ type LocalStatus struct {
 	Clients   map[string]ClientCounts `json:"clients"` // by app
 	Warnings  []Warning               `json:"warnings"`
 	Server    *ServerState            `json:"server,omitempty"` // nil = an older release, which does not tell
+	Time      time.Time               `json:"time,omitzero"`    // by the server's own clock; zero = an older release, which does not tell
 }

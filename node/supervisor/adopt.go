@@ -151,7 +151,7 @@ func (s *Supervisor) adopt(k keeper.Kept, r record) {
 	p := sl.process(r.Spec, r.Number, r.Run)
 	p.Worker = Worker{ID: r.ID, App: r.Spec.App, Slot: r.Slot, Release: r.Spec.Release, Mode: r.Spec.Mode, Serves: r.Spec.Serves, Header: r.Spec.Account.Header, Checking: new(atomic.Uint32),
 		Addr: r.Addr, PID: k.PID, Adopted: true, Reports: r.Reports}
-	p.started, p.notes.record = r.Started, r
+	p.started, p.notes.record = startOf(k.PID, r.Started), r
 	if u := r.Spec.Uncaught; u != nil {
 		s.uncaught.set(r.Spec.App, *u)
 		if !u.Alone {
@@ -167,6 +167,23 @@ func (s *Supervisor) adopt(k keeper.Kept, r record) {
 		p.adoptChannel(k.FDs[keptFDs:], r)
 	}
 	sl.take(p, r)
+}
+
+// tick is the unit in which the kernel says when a process was started.
+const tick = 10 * time.Millisecond
+
+// startOf is when a process was started, as time that has passed since: the clock by which a former run noted it may have been set.
+func startOf(pid int, noted time.Time) time.Time {
+	f := statOf(pid)
+	var up unix.Timespec
+	if len(f) < 20 || unix.ClockGettime(unix.CLOCK_BOOTTIME, &up) != nil {
+		return noted
+	}
+	at, err := strconv.ParseInt(f[19], 10, 64)
+	if err != nil {
+		return noted
+	}
+	return time.Now().Add(time.Duration(at)*tick - time.Duration(up.Nano()))
 }
 
 // inheritLogs goes on with the pipes of a worker's output.

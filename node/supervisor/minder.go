@@ -35,6 +35,7 @@ type minder struct {
 	heard   time.Time            // when it was last looked who says nothing
 	turns   map[string]turn      // by app: the replacement under way
 	due     map[string]schedule  // by app
+	clock   time.Time            // what the clock showed at the last look at those
 	rations map[*slot]ration     // of slots whose workers grew too large
 	queue   map[string][]renewal // by app
 
@@ -214,6 +215,9 @@ func (m *minder) enqueue(app string, r renewal) {
 
 // byClock has the workers of every app replaced whose time has come. One that had ended by itself is started again.
 func (m *minder) byClock(now time.Time) {
+	shown := now.Round(0)
+	setBack := shown.Before(m.clock)
+	m.clock = shown
 	running := m.sup.running()
 	for app, spec := range running {
 		text := spec.Restart.Cron
@@ -221,14 +225,14 @@ func (m *minder) byClock(now time.Time) {
 			continue
 		}
 		s, known := m.due[app]
-		switch {
-		case !known || s.text != text:
+		if !known || s.text != text {
 			m.due[app] = newSchedule(text, now)
-		case s.cron != nil && !now.Before(s.next):
-			s.next = s.cron.Next(now)
-			m.due[app] = s
+			continue
+		}
+		if s.step(now, setBack) {
 			m.begin(app, "its time has come: "+text)
 		}
+		m.due[app] = s
 	}
 	for app := range m.due {
 		if spec := running[app]; spec == nil || spec.Restart.Cron == "" {
@@ -244,6 +248,18 @@ func newSchedule(text string, now time.Time) schedule {
 		return schedule{text: text} // it was checked where it was given; another release may read more
 	}
 	return schedule{text: text, cron: c, next: c.Next(now)}
+}
+
+// step reports whether the time has come, and reckons the next one. setBack: the clock was, so that what was next may be years away.
+func (s *schedule) step(now time.Time, setBack bool) (due bool) {
+	if s.cron == nil {
+		return false
+	}
+	due = !now.Before(s.next)
+	if due || setBack {
+		s.next = s.cron.Next(now)
+	}
+	return due
 }
 
 // begin has every worker of an app replaced that runs now, one after the other, and slots without one start one. It runs on any goroutine.

@@ -3,6 +3,7 @@ package supervisor
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -303,6 +304,45 @@ func TestHealthCheck(t *testing.T) {
 				t.Errorf("router: %v", b.r.said())
 			}
 		})
+	}
+}
+
+func TestScheduleWhenTheClockIsSet(t *testing.T) {
+	noon := time.Date(2026, 11, 30, 12, 0, 30, 0, time.UTC)
+	for name, c := range map[string]struct {
+		shown []time.Duration // what the clock shows at one look after the other, from noon
+		want  []bool
+	}{
+		"in order":           {[]time.Duration{time.Second, 29 * time.Second, 30 * time.Second, 31 * time.Second, 90 * time.Second}, []bool{false, false, true, false, true}},
+		"set ahead":          {[]time.Duration{24 * time.Hour, 24*time.Hour + time.Second}, []bool{true, false}},
+		"set ahead and back": {[]time.Duration{10 * 365 * 24 * time.Hour, time.Second, 30 * time.Second}, []bool{true, false, true}},
+		"set back":           {[]time.Duration{-time.Hour, -time.Hour + 29*time.Second, -time.Hour + 31*time.Second}, []bool{false, false, true}},
+	} {
+		s := newSchedule("* * * * *", noon)
+		last := noon
+		for i, d := range c.shown {
+			now := noon.Add(d)
+			if due := s.step(now, now.Before(last)); due != c.want[i] {
+				t.Errorf("%s: at %s due is %v", name, now, due)
+			}
+			last = now
+		}
+	}
+}
+
+func TestStartOfAProcess(t *testing.T) {
+	cmd := exec.Command("sleep", "60")
+	before := time.Now()
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	after := time.Now()
+	defer func() { _ = cmd.Process.Kill(); _ = cmd.Wait() }()
+	if at := startOf(cmd.Process.Pid, time.Time{}); at.Before(before.Add(-2*tick)) || at.After(after.Add(2*tick)) {
+		t.Errorf("started between %s and %s, and it is said to be %s", before, after, at)
+	}
+	if at := startOf(-1, after); !at.Equal(after) {
+		t.Errorf("a process that is gone was started at %s", at)
 	}
 }
 
