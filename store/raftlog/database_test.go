@@ -76,3 +76,32 @@ func TestFullDiskIsNoFault(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestGivesWay has a server whose log takes no entry hold back in the next election, once.
+func TestGivesWay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := open(t, options(fill(t, 10)))
+		l.refused.Store(true)
+		for i, want := range []time.Duration{giveWay, 0} {
+			begun := time.Now()
+			if err := l.SetUint64([]byte(termKey), uint64(4+i)); err != nil {
+				t.Fatal(err)
+			}
+			if took := time.Since(begun); took != want {
+				t.Errorf("term %d took %v, want %v", 4+i, took, want)
+			}
+		}
+	})
+}
+
+func TestTermNeverFalls(t *testing.T) {
+	l := open(t, options(fill(t, 10)))
+	for _, v := range []uint64{7, 5} {
+		if err := l.SetUint64([]byte(termKey), v); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if term, err := l.Term(); term != 7 || err != nil {
+		t.Errorf("the term is %d, %v", term, err)
+	}
+}

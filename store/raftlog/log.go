@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -64,6 +65,10 @@ type Log struct {
 	wrote   func(time.Duration)
 	closing chan struct{}
 	once    sync.Once
+	refused atomic.Bool // the last write of entries failed, and nothing was made of that yet
+
+	terms   sync.Mutex // held while a term is written
+	highest uint64     // the highest that was
 
 	mu     sync.Mutex
 	marker Marker
@@ -132,6 +137,10 @@ func (l *Log) Close() error {
 // that raft can end while the disk does not answer; Close is still needed.
 func (l *Log) Abort() { l.once.Do(func() { close(l.closing) }) }
 
+// giveWay is how long a server whose log took no entry a moment ago waits before it takes part in an election: long enough for the others to hold theirs.
+// It would win (a heartbeat needs no disk, and terms have their room), and lead to no purpose.
+const giveWay = 3 * time.Second
+
 // SetUint64 stores a number for raft. A term is retried until it is on disk or the log is closed, because raft ends the
 // process when it cannot store one; meanwhile this server takes no part in elections, and nothing else stops.
 func (l *Log) SetUint64(key []byte, v uint64) error {
@@ -139,18 +148,18 @@ func (l *Log) SetUint64(key []byte, v uint64) error {
 		return l.database.SetUint64(key, v)
 	}
 	pause := termRetry
+	if l.refused.Swap(false) {
+		l.rest(giveWay)
+	}
 	for {
 		err := l.storeTerm(key, v)
 		if err == nil {
 			return nil
 		}
 		l.logger.Error("cannot write the raft term, trying again", "term", v, "err", err, "path", l.dir)
-		timer := time.NewTimer(pause)
-		select {
-		case <-timer.C:
+		if l.rest(pause) {
 			pause = min(2*pause, termRetryMax)
-		case <-l.closing:
-			timer.Stop()
+		} else {
 			// Raft would panic on an error. The term is not kept, but nothing can build on it: the log and the vote are
 			// refused as well from here on.
 			return nil
@@ -158,10 +167,30 @@ func (l *Log) SetUint64(key []byte, v uint64) error {
 	}
 }
 
+// rest waits, and reports whether the log is open still.
+func (l *Log) rest(d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-l.closing:
+		return false
+	}
+}
+
+// storeTerm writes a term, unless a higher one is there: raft stores those that it hears of and those that it makes in two goroutines, and one of
+// them may have waited for the disk.
 func (l *Log) storeTerm(key []byte, v uint64) error {
+	l.terms.Lock()
+	defer l.terms.Unlock()
+	if v < l.highest {
+		return nil
+	}
 	if err := l.database.SetUint64(key, v); err != nil {
 		return err
 	}
+	l.highest = v
 	if v == 0 {
 		return nil
 	}
@@ -229,6 +258,7 @@ func (l *Log) StoreLogs(entries []*raft.Log) error {
 	if l.wrote != nil {
 		l.wrote(time.Since(begun))
 	}
+	l.refused.Store(err != nil)
 	return err
 }
 
