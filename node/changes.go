@@ -22,7 +22,7 @@ import (
 )
 
 // propose has a command committed, here or by the leader, and waits until this node has applied it. While no leader is known it waits for one, up
-// to clusterWait.
+// to clusterWait; not at all once so many voters have failed that none can be elected.
 func (n *Node) propose(ctx context.Context, c fsm.Command) (uint64, error) {
 	deadline := time.Now().Add(clusterWait)
 	for {
@@ -30,7 +30,7 @@ func (n *Node) propose(ctx context.Context, c fsm.Command) (uint64, error) {
 		if !errors.Is(err, store.ErrNoLeader) && api.CodeOf(err) != api.CodeNotLeader && api.CodeOf(err) != api.CodeNoQuorum {
 			return index, asAPI(err)
 		}
-		if time.Now().After(deadline) {
+		if time.Now().After(deadline) || n.voters().lost() {
 			return 0, n.noQuorum()
 		}
 		t := time.NewTimer(100 * time.Millisecond)
@@ -94,31 +94,43 @@ func (n *Node) noQuorum() error {
 	if n.store.State().ID == "" {
 		return api.Errorf(api.CodeUnavailable, "see the node's own output for what it waits for", "%s", errNoCluster)
 	}
-	var lost []string
-	voters, reached := 0, 0
-	byID := make(map[string]string)
+	what := "no leader is elected"
+	if v := n.voters(); len(v.missing) > 0 {
+		what = fmt.Sprintf("only %d of %d voters can be reached (missing: %s)", v.all-len(v.missing), v.all, strings.Join(v.missing, ", "))
+	}
+	return api.Errorf(api.CodeNoQuorum, "bring the missing servers back, or, if they are gone for good, see: meshnode help recover; traffic goes on meanwhile", "the configuration cannot be changed: %s", what)
+}
+
+// electorate is what this node knows of the voters.
+type electorate struct {
+	all     int      // voters of the configuration (count)
+	failed  int      // of these, those that gossip has given up (count)
+	missing []string // names of those that are not known to be well
+}
+
+func (n *Node) voters() electorate {
+	var v electorate
+	status := make(map[string]mesh.Status)
 	for _, m := range n.members() {
-		if m.Status == mesh.Alive {
-			byID[m.ID] = m.Name
-		}
+		status[m.ID] = m.Status
 	}
 	for _, s := range n.store.Servers() {
 		if !s.Voter {
 			continue
 		}
-		voters++
-		if _, ok := byID[s.ID]; ok {
-			reached++
-		} else {
-			lost = append(lost, serverName(s.ID))
+		v.all++
+		if status[s.ID] == mesh.Failed || status[s.ID] == mesh.Left {
+			v.failed++
+		}
+		if status[s.ID] != mesh.Alive {
+			v.missing = append(v.missing, serverName(s.ID))
 		}
 	}
-	what := "no leader is elected"
-	if len(lost) > 0 {
-		what = fmt.Sprintf("only %d of %d voters can be reached (missing: %s)", reached, voters, strings.Join(lost, ", "))
-	}
-	return api.Errorf(api.CodeNoQuorum, "bring the missing servers back, or, if they are gone for good, see: meshnode help recover; traffic goes on meanwhile", "the configuration cannot be changed: %s", what)
+	return v
 }
+
+// lost reports whether too few voters are left to elect a leader. One that was not heard of yet, as after a start of all, may come any moment.
+func (v electorate) lost() bool { return v.all > 0 && v.all-v.failed < v.all/2+1 }
 
 // asAPI gives an error of the store the code that the API answers with.
 func asAPI(err error) error {

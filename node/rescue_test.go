@@ -142,3 +142,18 @@ func TestSnapshotOfANode(t *testing.T) {
 		}
 	})
 }
+
+// TestLostQuorum counts voters: those that gossip has given up are lost, those that it has not heard of are not.
+func TestLostQuorum(t *testing.T) {
+	for _, c := range []struct {
+		v    electorate
+		lost bool
+	}{
+		{electorate{}, false}, {electorate{all: 1}, false}, {electorate{all: 2, failed: 1}, true}, {electorate{all: 3, failed: 1}, false},
+		{electorate{all: 3, failed: 2}, true}, {electorate{all: 5, failed: 2, missing: []string{"a", "b", "c", "d"}}, false}, {electorate{all: 5, failed: 3}, true},
+	} {
+		if c.v.lost() != c.lost {
+			t.Errorf("%+v: lost %v", c.v, !c.lost)
+		}
+	}
+}
