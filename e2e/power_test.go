@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"syscall"
 	"testing"
@@ -53,10 +54,14 @@ func (p *powered) one(t *testing.T, who string, victim *lab.Node, rest []*lab.No
 	where := owners(t, rest[0])
 	streams := doors(rest, 60)
 	w := startWriter(rest)
-	var back time.Duration
+	for _, s := range streams {
+		s.warm = 3 * time.Second
+	}
+	var gone, back time.Duration
 	under(t, p.Lab, streams, func() {
-		time.Sleep(3 * time.Second)
+		cut := time.Now()
 		p.cut(t, victim)
+		gone = time.Since(cut)
 		time.Sleep(4 * time.Second)
 		begun := time.Now()
 		victim.Restart()
@@ -67,8 +72,12 @@ func (p *powered) one(t *testing.T, who string, victim *lab.Node, rest []*lab.No
 	})
 	w.stop()
 	tell(t, streams, where)
-	for _, f := range unserved(streams, where, victim.Name) {
-		t.Error(f)
+	for _, s := range streams {
+		for _, f := range slices.Concat(s.kept.Failures, s.fresh.Failures) {
+			if f.At > gone.Seconds() && where[f.PID] != victim.Name {
+				t.Errorf("due %.3f s after the cut, failed %.3f s later: %s, answered before by %q: %s", f.At, f.After, f.Class, where[f.PID], f.Error)
+			}
+		}
 	}
 	for _, n := range append(rest, victim) {
 		lab.Eventually(t, 10*time.Second, func() error { return w.holds(n) })

@@ -31,18 +31,24 @@ func TestDiskFullOfLogs(t *testing.T) {
 	ready(t, n, 2, 20*time.Second)
 	before := pids(t, n)
 	load := lab.StartLoad(100, []*http.Client{l.Client(true)}, []string{n.URL(3000, "/")})
-	for range 10 { // both workers hear of it
-		if _, err := lab.Get(l.Client(true), n.URL(3000, "/?kb=2000")); err != nil {
-			t.Fatal(err)
+	talk := func(path string) { // both workers hear of it
+		for range 20 {
+			if _, err := lab.Get(l.Client(true), n.URL(3000, path)); err != nil {
+				t.Fatal(err)
+			}
 		}
 	}
+	talk("/?kb=2000")
 	most := 0.0
 	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
 		most = max(most, usedOf(t, logs))
 	}
 	newest := age(t, n)
+	talk("/?kb=0")
+	n.Must("flush", "web") // else its own older files make room for the next ones
 	fill := filepath.Join(logs, "fill")
 	_ = exec.Command("dd", "if=/dev/zero", "of="+fill, "bs=4k").Run() // ends when the disk is full
+	talk("/?kb=2000")
 	said := ""
 	lab.Eventually(t, 10*time.Second, func() error {
 		s, err := n.Status()
