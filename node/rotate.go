@@ -182,15 +182,28 @@ func (r *rotation) run(ctx context.Context) (api.Rotation, error) {
 func (n *Node) reseal(ctx context.Context, from []mux.Key, to mux.Key) error {
 	c := n.store.State()
 	for app := range c.Apps {
-		values := resealed(c, app, from, to)
-		if len(values) == 0 {
-			continue
-		}
-		if _, err := n.propose(ctx, fsm.Command{Reseal: &fsm.Reseal{App: app, Values: values}}); err != nil && api.CodeOf(err) != api.CodeNotFound {
-			return fmt.Errorf("seal the secret variables of %s: %w", app, err)
+		for _, values := range portions(resealed(c, app, from, to)) {
+			if _, err := n.propose(ctx, fsm.Command{Reseal: &fsm.Reseal{App: app, Values: values}}); err != nil && api.CodeOf(err) != api.CodeNotFound {
+				return fmt.Errorf("seal the secret variables of %s: %w", app, err)
+			}
 		}
 	}
 	return nil
+}
+
+// portions divides texts into as many as one command holds: those of an app and of all its former releases can be more. Two texts of the largest app
+// always fit.
+func portions(values map[string]string) (out []map[string]string) {
+	const most, around = fsm.MaxCommandBytes * 3 / 4, 16
+	size := most
+	for _, from := range slices.Sorted(maps.Keys(values)) {
+		more := len(from) + len(values[from]) + around
+		if size+more > most {
+			out, size = append(out, make(map[string]string)), 0
+		}
+		out[len(out)-1][from], size = values[from], size+more
+	}
+	return out
 }
 
 // revokeOperators forgets all operators, whose certificates nobody takes any more, and names them.

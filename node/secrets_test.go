@@ -2,14 +2,19 @@ package node
 
 import (
 	"errors"
+	"fmt"
 	"maps"
 	"strings"
 	"testing"
+	"testing/synctest"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/hashicorp/go-hclog"
 
 	"meshnode/mesh/mux"
 	"meshnode/node/api"
+	"meshnode/node/reconcile"
+	"meshnode/store/fsm"
 	"meshnode/store/spec"
 )
 
@@ -129,4 +134,64 @@ func TestReseal(t *testing.T) {
 			t.Errorf("%q, %v", got, err)
 		}
 	}
+}
+
+func TestResealInPortions(t *testing.T) {
+	if got := portions(nil); len(got) != 0 {
+		t.Errorf("of nothing: %d", len(got))
+	}
+	values := make(map[string]string)
+	for i := range 40 { // the largest one that an app can have, and many small ones
+		size := spec.MaxAppBytes
+		if i > 10 {
+			size = 100
+		}
+		values[spec.SealedPrefix+fmt.Sprint(i)+strings.Repeat("f", size)] = spec.SealedPrefix + strings.Repeat("t", size)
+	}
+	all := make(map[string]string)
+	for _, some := range portions(values) {
+		c, err := fsm.Command{Reseal: &fsm.Reseal{App: "web", Values: some}}.Prepare()
+		if err == nil {
+			_, err = fsm.Encode(c)
+		}
+		if err != nil {
+			t.Errorf("%d texts: %v", len(some), err)
+		}
+		maps.Copy(all, some)
+	}
+	if !maps.Equal(all, values) {
+		t.Errorf("%d of %d texts are sealed anew", len(all), len(values))
+	}
+}
+
+// TestSecretThatCannotBeOpened: no worker is started, and status says which app and variable; the sealed text is not shown.
+func TestSecretThatCannotBeOpened(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := alone(t)
+		other, _ := keyed(t)
+		mine, _ := keyed(t)
+		n.keys, n.log = mine.keys, hclog.NewNullLogger()
+		put := func(by *Node) spec.App {
+			t.Helper()
+			app, err := by.seal(withSecrets(map[string]string{"TOKEN": "s3cret"}), spec.App{})
+			if err == nil {
+				_, err = n.store.Apply(t.Context(), fsm.Command{Put: &fsm.Put{App: app, PrevModified: fsm.Any}})
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			return app
+		}
+		sealed := put(other).Process.SecretEnv["TOKEN"]
+		actuator{n}.Do(reconcile.Step{App: "web"}) // it has no supervisor to start one
+		all := n.secretWarnings()
+		if len(all) != 1 || all[0].App != "web" || !strings.Contains(all[0].What, "no worker can be started on h2") || !strings.Contains(all[0].What, "TOKEN") || all[0].Remedy == "" ||
+			strings.Contains(all[0].What, sealed) {
+			t.Errorf("%+v", all)
+		}
+		put(n)
+		if all := n.secretWarnings(); len(all) != 0 {
+			t.Errorf("after the value was given again: %+v", all)
+		}
+	})
 }
