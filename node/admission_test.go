@@ -200,6 +200,7 @@ func TestFalseName(t *testing.T) {
 		{Node: "peer", ID: "other-1"}: api.CodeInvalid,
 		{Node: "seed", ID: "seed-1"}:  api.CodeInvalid,
 	} {
+		from.Protocol = protocol
 		if _, err := c.Hello(t.Context(), from); api.CodeOf(err) != want {
 			t.Errorf("%+v: %v", from, err)
 		}

@@ -45,6 +45,8 @@ func (n *Node) openStore(context.Context) error {
 func (n *Node) openError(err error) error {
 	dir := n.dir.join("raft")
 	switch {
+	case store.Newer(err):
+		return fmt.Errorf("%w; nothing is wrong with the data folder, and nothing was changed in it: start this server with the meshnode that it had before, or a newer one", err)
 	case store.Unusable(err):
 		kept := dir + ".damaged"
 		return fmt.Errorf("%w; this server must not go on with it: mv %s %s && rm %s, then start it with -join <another server>, and it joins as a new one; "+

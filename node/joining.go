@@ -179,8 +179,8 @@ func (n *Node) joinBy(ctx context.Context, addr string) (member bool, err error)
 	switch {
 	case n.gaveUp(h.ID):
 		return false, fmt.Errorf("%s (%s) was given up by meshnode recover, and is about to end", h.Node, h.ID)
-	case h.Protocol != protocol:
-		return false, api.Errorf(api.CodeInvalid, "use the same release on all servers", "%s speaks version %d of the peer protocol, this server %d", h.Node, h.Protocol, protocol)
+	case h.Protocol != mine.Protocol:
+		return false, otherProtocol(h, mine)
 	case h.Cluster == "":
 		return false, errWaits
 	case mine.Cluster == h.Cluster && n.isMember(h) && !h.Unseen:

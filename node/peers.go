@@ -21,6 +21,10 @@ func (b peerBackend) Hello(ctx context.Context, from api.Hello) (api.Hello, erro
 	if err := b.n.sameCaller(ctx, from); err != nil {
 		return mine, err
 	}
+	if err := otherProtocol(mine, from); err != nil {
+		b.n.log.Warn("refused a server of another release", "peer", from.Node, "addr", from.Addr, "version", from.Version, "reason", err)
+		return mine, err
+	}
 	if from.ID == mine.ID {
 		return mine, copied(from, mine)
 	}
@@ -52,6 +56,15 @@ func (b peerBackend) Hello(ctx context.Context, from api.Hello) (api.Hello, erro
 func (n *Node) sees(from api.Hello) bool {
 	m, ok := n.members()[from.Node]
 	return ok && m.ID == from.ID && m.Addr == from.Addr && m.Status.Up()
+}
+
+// otherProtocol is an error if two servers do not speak the same version of the peers' protocol.
+func otherProtocol(a, b api.Hello) error {
+	if a.Protocol == b.Protocol {
+		return nil
+	}
+	return api.Errorf(api.CodeInvalid, "use the same release of meshnode on all servers", "%s (%s) speaks version %d of the peer protocol, %s (%s) speaks version %d",
+		a.Node, a.Version, a.Protocol, b.Node, b.Version, b.Protocol)
 }
 
 // oldPlaceLimit is how long a server's former address is asked; the one that greets waits for helloLimit.

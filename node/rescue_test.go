@@ -80,11 +80,11 @@ func TestGivenUpServersCountNoMore(t *testing.T) {
 		if left := n.quorumMembers(n.store); n.mayRaft(gone) || !n.mayRaft(stays) || len(left) != 1 || left[0].ID != "h3-3" {
 			t.Errorf("after h1 was given up: %+v", left)
 		}
-		_, err := peerBackend{n}.Hello(t.Context(), api.Hello{Node: "h1", ID: "h1-1", Addr: "h1:7946", Cluster: "c1"})
+		_, err := peerBackend{n}.Hello(t.Context(), api.Hello{Node: "h1", ID: "h1-1", Addr: "h1:7946", Cluster: "c1", Protocol: protocol})
 		if api.CodeOf(err) != api.CodeGivenUp || err.Error() != "this server (h1-1) was given up by `meshnode recover`; stop it, empty its data folder and start it again" {
 			t.Errorf("hello of a server that was given up: %v", err)
 		}
-		if h, err := (peerBackend{n}).Hello(t.Context(), api.Hello{Node: "h1", ID: "h1-new", Addr: "h1:7946"}); err != nil || h.Fresh {
+		if h, err := (peerBackend{n}).Hello(t.Context(), api.Hello{Node: "h1", ID: "h1-new", Addr: "h1:7946", Protocol: protocol}); err != nil || h.Fresh {
 			t.Errorf("hello of the new server in its place: %+v, %v", h, err)
 		}
 	})
@@ -105,6 +105,7 @@ func TestGreetedIsTold(t *testing.T) {
 			{Node: "h3", ID: "h3-3", Addr: "new:7946", Cluster: "c1"}: true,
 			{Node: "h4", ID: "h4-4", Addr: "h4:7946"}:                 true,
 		} {
+			from.Protocol = protocol
 			h, err := peerBackend{n}.Hello(t.Context(), from)
 			if err != nil || h.Unseen != unseen {
 				t.Errorf("%+v: %+v, %v", from, h, err)

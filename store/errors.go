@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 
+	"meshnode/store/fsm"
 	"meshnode/store/raftlog"
 )
 
@@ -32,6 +33,18 @@ type NotLeaderError struct {
 func (e *NotLeaderError) Error() string {
 	return fmt.Sprintf("this node does not lead: %s at %s does", e.ID, e.Addr)
 }
+
+// readableCommand tells a command that is damaged from one that this release does not know.
+func readableCommand(b []byte) error {
+	_, err := fsm.Decode(b)
+	if errors.Is(err, fsm.ErrUnsupported) {
+		return fmt.Errorf("%w: %w", raftlog.ErrNewer, err)
+	}
+	return err
+}
+
+// Newer reports whether err, of Open, means that a newer release wrote what is in the folder. All of it is there.
+func Newer(err error) bool { return errors.Is(err, raftlog.ErrNewer) }
 
 // Unusable reports whether err, of Open, means that the folder has lost part of what this server had confirmed: no start will mend that.
 func Unusable(err error) bool {

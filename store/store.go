@@ -107,7 +107,7 @@ func Open(o Options) (*Store, error) {
 	d := newDisk()
 	log, err := raftlog.Open(raftlog.Options{
 		Dir: o.Dir, ID: o.ID, Cluster: o.Found, Logger: o.Logger.Named("raftlog"), Wrote: d.wrote,
-		Check: func(b []byte) error { _, err := fsm.Decode(b); return err },
+		Check: readableCommand,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("open store: %w", err)

@@ -175,7 +175,7 @@ func decodeFrame(b []byte, limit int) (byte, []byte, error) {
 		return 0, nil, fmt.Errorf("checksum does not match: %w", ErrCorrupt)
 	}
 	if b[1] < oldestVersion || b[1] > version {
-		return 0, nil, fmt.Errorf("version %d: %w", b[1], ErrUnsupported)
+		return 0, nil, fmt.Errorf("version %d, this release reads %d to %d: %w", b[1], oldestVersion, version, ErrUnsupported)
 	}
 	return b[0], b[headerBytes:], nil
 }

@@ -10,7 +10,7 @@
 //
 // Concurrency: a Log is used by raft's goroutines as raft sees fit; every method may be called from any of them.
 //
-// Errors: ErrInUse, ErrLogLost, ErrDamaged and ErrOtherServer, each with the place in the message.
+// Errors: ErrInUse, ErrLogLost, ErrDamaged, ErrNewer and ErrOtherServer, each with the place in the message.
 //
 // Reading order: log.go (the store), database.go (bolt, and what a failed disk means), verify.go (what is checked on opening), marker.go, folder.go.
 package raftlog

@@ -23,6 +23,8 @@ var (
 	ErrLogLost = errors.New("the raft log of this server is lost")
 	// ErrDamaged reports a log that cannot be read in full.
 	ErrDamaged = errors.New("the raft log is damaged")
+	// ErrNewer reports a log with commands that this release does not know. It is whole.
+	ErrNewer = errors.New("the raft log was written by a newer release")
 	// ErrOtherServer reports a data folder that belongs to another server.
 	ErrOtherServer = errors.New("the data folder belongs to another server: every server needs a folder of its own")
 )
@@ -49,7 +51,7 @@ type Options struct {
 	ID string
 	// Cluster goes into the marker of a folder that has none yet; empty when it is not known.
 	Cluster string
-	// Check is asked about the bytes of every command in the log; an error makes Open fail with ErrDamaged. Required.
+	// Check is asked about the bytes of every command in the log; an error makes Open fail with ErrDamaged, unless it wraps ErrNewer. Required.
 	Check func(command []byte) error
 	// Wrote is told how long each write of entries took, flushing included; it may be nil and must not block.
 	Wrote func(took time.Duration)

@@ -73,7 +73,10 @@ func readAll(db *raftboltdb.BoltStore, check func([]byte) error) (bool, error) {
 		if entry.Type != raft.LogCommand {
 			continue
 		}
-		if err := check(entry.Data); err != nil {
+		switch err := check(entry.Data); {
+		case errors.Is(err, ErrNewer):
+			return false, fmt.Errorf("command at %d: %w", index, err)
+		case err != nil:
 			return false, fmt.Errorf("command at %d: %w: %w", index, err, ErrDamaged)
 		}
 	}
