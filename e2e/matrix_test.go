@@ -57,12 +57,15 @@ func matrix() []row {
 		{31, "a name that is taken", "the second ends within 3 s, with both addresses"},
 		{32, "two clusters under one key meet", "never merged, a clear line"},
 		{33, "a wrong key or code, a token that is used or expired", "refused within 2 s, nothing changes on the others"},
+		{34, "a server of another protocol version, an older release on newer data", "refused within 2 s with both versions, the cluster goes on"},
 		{35, "hostile packets and streams on the peer port", "no state changes, it serves on"},
 		{36, "raft messages of somebody who is no server of the cluster", "refused before anything obeys them, no state changes"},
 		{37, "a server of the cluster that lies, or was expelled", "it speaks for nobody else, no state changes"},
 		{38, "malformed bodies at the control socket", "refused with the field, no failure of the server, nothing changes"},
+		{40, "2,000 slow clients: heads, bodies and answers", "p99 of others within 2 times"},
 		{42, "descriptors run out", "new connections are refused visibly, open ones go on"},
 		{43, "10,000 idle connections over two servers", "2 descriptors and 10 KB of each at most, p99 of new ones within twice of before"},
+		{44, "ports to dial from run out", "what workers here can take is served; the cause is named"},
 		{45, "the peer port is in use", "ends within 1 s and says so"},
 		{46, "a clock is a day ahead, an hour or ten years behind", "0 failed, no election; a warning that names the server"},
 		{48, "mistakes in app files, settings files and flags", "refused as a whole, nothing changes"},
@@ -76,6 +79,7 @@ func matrix() []row {
 		{57, "20 restarts in turn of five servers under load", "0 failed, no acknowledged change lost"},
 		{58, "50 servers started at once", "one cluster with five voters within 30 s"},
 		{59, "the cluster key is replaced under load", "0 failed, no worker replaced"},
+		{60, "10,000 half-open clients and junk on each listener", "it stays up; p99 of others within 2 times"},
 	}
 }
 

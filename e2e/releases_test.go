@@ -71,7 +71,7 @@ func TestOtherReleases(t *testing.T) {
 
 	newer := l.Host(3).Prepare("-join", one.IP+":7946")
 	newer.Program = next
-	refused(t, newer, one, "newer", []string{"version 1 of the peer protocol", "version 2"})
+	refused(t, newer, one, "a newer", []string{"version 1 of the peer protocol", "version 2"})
 	if after := state(t, nodes); after != before {
 		t.Errorf("before:\n%s\nafter:\n%s", before, after)
 	}
@@ -82,7 +82,7 @@ func TestOtherReleases(t *testing.T) {
 	founder.Voters(20*time.Second, 1, 1)
 	founder.Must("start", "-n", "own", "-i", "1", lab.App(t, "plain.js"))
 	older := l.Host(3).Prepare("-join", founder.IP+":7946", "-node", "h3b", "-data-dir", filepath.Join(filepath.Dir(founder.Dir), "h3b"))
-	refused(t, older, founder, "older", []string{"version 1", "version 2 of the peer protocol"})
+	refused(t, older, founder, "an older", []string{"version 1", "version 2 of the peer protocol"})
 
 	founder.Kill()
 	founder.Program = ""
@@ -126,5 +126,5 @@ func refused(t *testing.T, n, by *lab.Node, what string, words []string) {
 	if code == 0 || took > 2*time.Second {
 		t.Errorf("exit %d after %v", code, took)
 	}
-	measured(t, 34, "a %s one is refused after %.1f s: %q; the other side: %q", what, took.Seconds(), here, there)
+	measured(t, 34, "%s one is refused after %.1f s: %q; the other side: %q", what, took.Seconds(), here, there)
 }

@@ -43,15 +43,16 @@ func (m *Mux) accept() {
 
 // admit starts the handshake of one connection, or closes it when too many are under way.
 func (m *Mux) admit(c *net.TCPConn) {
-	host := remoteHost(c)
-	if !m.admission.enter(host) {
+	ctx, cancel := context.WithTimeout(m.ctx, handshakeLimit)
+	place := m.admission.enter(remoteHost(c), cancel)
+	if place == nil {
+		cancel()
 		m.refuse(c, reasonBusy, nil)
 		return
 	}
 	m.wait.Go(func() {
-		defer m.admission.leave(host)
-		ctx, cancel := context.WithTimeout(m.ctx, handshakeLimit)
 		defer cancel()
+		defer m.admission.leave(place)
 		conn, protocol, err := m.welcome(ctx, c)
 		switch {
 		case errors.Is(err, errRole):

@@ -2,6 +2,7 @@ package mux
 
 import (
 	"net/netip"
+	"slices"
 	"sync"
 )
 
@@ -11,40 +12,83 @@ const (
 	maxHandshakesPerHost = 64
 )
 
-// admission counts the handshakes under way, in all and by remote host.
+// admission knows the handshakes under way, in all and by remote host.
 type admission struct {
 	limit, perHost int
 	spare          spare
 
 	mu     sync.Mutex
 	total  int
-	byHost map[netip.Addr]int
+	order  uint64
+	byHost map[netip.Addr][]*place // oldest first
+}
+
+// place is what a handshake takes.
+type place struct {
+	host  netip.Addr
+	order uint64 // when it was taken, beside others
+	end   func() // ends the handshake
 }
 
 func newAdmission(limit, perHost int) *admission {
-	return &admission{limit: limit, perHost: perHost, byHost: make(map[netip.Addr]int)}
+	return &admission{limit: limit, perHost: perHost, byHost: make(map[netip.Addr][]*place)}
 }
 
-// enter claims a place for a handshake with host; false means that there is none. Every true must be followed by one leave.
-func (a *admission) enter(host netip.Addr) bool {
+// enter takes a place for a handshake with host, which end ends; nil means that there is none. Where all are taken, the oldest handshake of the host
+// that has most is ended for it, if that has more than twice as many as this one: many hosts that say nothing keep nobody else out, and hosts
+// that are in a hurry together do not end each other's. Every place must be given to leave once.
+func (a *admission) enter(host netip.Addr, end func()) *place {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.total >= a.limit || a.byHost[host] >= a.perHost {
-		return false
+	if len(a.byHost[host]) >= a.perHost {
+		return nil
 	}
+	if a.total >= a.limit {
+		oldest := a.crowd()
+		if len(a.byHost[oldest.host]) <= 2*len(a.byHost[host]) {
+			return nil
+		}
+		a.remove(oldest)
+		oldest.end()
+	}
+	a.order++
+	p := &place{host: host, order: a.order, end: end}
 	a.total++
-	a.byHost[host]++
-	return true
+	a.byHost[host] = append(a.byHost[host], p)
+	return p
 }
 
-// leave gives the place back.
-func (a *admission) leave(host netip.Addr) {
+// crowd is the oldest place of the host that has most; of several hosts that have as many, of the one whose is the oldest.
+func (a *admission) crowd() *place {
+	var out *place
+	most := 0
+	for _, of := range a.byHost {
+		if len(of) > most || len(of) == most && of[0].order < out.order {
+			out, most = of[0], len(of)
+		}
+	}
+	return out
+}
+
+// leave gives a place back, unless somebody else has it already.
+func (a *admission) leave(p *place) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.total--
-	if a.byHost[host]--; a.byHost[host] == 0 {
-		delete(a.byHost, host)
+	a.remove(p)
+}
+
+func (a *admission) remove(p *place) {
+	of := a.byHost[p.host]
+	i := slices.Index(of, p)
+	if i < 0 {
+		return
 	}
+	a.total--
+	if len(of) == 1 {
+		delete(a.byHost, p.host)
+		return
+	}
+	a.byHost[p.host] = slices.Delete(of, i, i+1)
 }
 
 // inFlight returns the number of places taken.

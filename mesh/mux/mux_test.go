@@ -302,12 +302,22 @@ func TestSilentClientsStallNobody(t *testing.T) {
 
 func TestAdmissionBounds(t *testing.T) {
 	a := newAdmission(3, 2)
-	h1, h2 := netip.MustParseAddr("10.0.0.1"), netip.MustParseAddr("10.0.0.2")
-	if !a.enter(h1) || !a.enter(h1) || a.enter(h1) || !a.enter(h2) || a.enter(h2) {
+	h1, h2, h3 := netip.MustParseAddr("10.0.0.1"), netip.MustParseAddr("10.0.0.2"), netip.MustParseAddr("10.0.0.3")
+	ended := 0
+	enter := func(h netip.Addr) *place { return a.enter(h, func() { ended++ }) }
+	first, second, none, third := enter(h1), enter(h1), enter(h1), enter(h2)
+	if first == nil || second == nil || none != nil || third == nil || enter(h2) != nil || ended != 0 {
 		t.Error("the bounds are not held")
 	}
-	for _, h := range []netip.Addr{h1, h1, h2} {
-		a.leave(h)
+	late := enter(h3) // the oldest of whoever has most gives way
+	if late == nil || ended != 1 || a.inFlight() != 3 || len(a.byHost[h1]) != 1 {
+		t.Errorf("%d were ended, %d in flight", ended, a.inFlight())
+	}
+	if enter(h3) != nil || ended != 1 {
+		t.Error("hosts that have one each end each other's")
+	}
+	for _, p := range []*place{first, second, third, late} {
+		a.leave(p)
 	}
 	if a.inFlight() != 0 || len(a.byHost) != 0 {
 		t.Errorf("%d in flight, %d hosts remembered", a.inFlight(), len(a.byHost))

@@ -356,12 +356,24 @@ func TestCloseEndsRequests(t *testing.T) {
 func TestTooManyConnections(t *testing.T) {
 	refused := 0
 	server, client := net.Pipe()
-	l := &limitListener{Listener: &oneByOne{conns: make(chan net.Conn, 2)}, slots: make(chan struct{}, 1), refused: func() { refused++ }}
+	l := &limitListener{Listener: &oneByOne{conns: make(chan net.Conn, 2)}, limit: &limit{most: 1, refused: func() { refused++ }}}
 	in := l.Listener.(*oneByOne).conns
-	first, _ := net.Pipe()
+	silent, _ := net.Pipe()
+	in <- silent
+	if _, err := l.Accept(); err != nil {
+		t.Fatal(err)
+	}
+	first, far := net.Pipe()
 	in <- first
 	held, err := l.Accept()
 	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := silent.Read(make([]byte, 1)); !errors.Is(err, io.ErrClosedPipe) || refused != 1 {
+		t.Errorf("who says nothing does not give way: %v, %d refused", err, refused)
+	}
+	go func() { _, _ = io.Copy(io.Discard, far) }()
+	if _, err := held.Write([]byte("an answer")); err != nil {
 		t.Fatal(err)
 	}
 	in <- server
@@ -379,11 +391,11 @@ func TestTooManyConnections(t *testing.T) {
 		t.Errorf("answer %q", text)
 	}
 	held.Close()
-	held.Close() // twice gives one slot back
+	held.Close() // twice gives one place back
 	third, _ := net.Pipe()
 	in <- third
-	if c := <-accepted; c == nil || refused != 1 || len(l.slots) != 1 {
-		t.Errorf("conn %v, refused %d, in use %d", c, refused, len(l.slots))
+	if c := <-accepted; c == nil || refused != 2 || l.limit.open != 1 {
+		t.Errorf("conn %v, refused %d, in use %d", c, refused, l.limit.open)
 	}
 }
 

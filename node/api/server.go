@@ -49,7 +49,7 @@ type Options struct {
 // Server serves one side of the control API. Use NewServer, then Serve in a goroutine of the caller's, then Close.
 type Server struct {
 	http     *http.Server
-	slots    chan struct{}
+	limit    *limit
 	log      hclog.Logger
 	metrics  *metrics.Metrics
 	active   gate
@@ -87,7 +87,7 @@ func NewServer(o Options) *Server {
 	if log == nil {
 		log = hclog.NewNullLogger()
 	}
-	s := &Server{log: log.Named("api"), slots: make(chan struct{}, maxConnections), metrics: o.Metrics, local: o.Local, access: o.Access}
+	s := &Server{log: log.Named("api"), limit: &limit{most: maxConnections, refused: func() { count(o.Metrics, metricRefused) }}, metrics: o.Metrics, local: o.Local, access: o.Access}
 	if o.Local && s.access.Caller == nil {
 		s.access.Caller = socketCaller
 	}
@@ -125,7 +125,7 @@ func NewServer(o Options) *Server {
 // Serve answers requests on l until Close, blocks, and owns l from here on. It returns nil after Close. It may be called
 // for several listeners.
 func (s *Server) Serve(l net.Listener) error {
-	limited := &limitListener{Listener: l, slots: s.slots, refused: func() { count(s.metrics, metricRefused) }}
+	limited := &limitListener{Listener: l, limit: s.limit}
 	if err := s.http.Serve(limited); err != nil && !errors.Is(err, http.ErrServerClosed) {
 		return err
 	}

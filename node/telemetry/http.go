@@ -25,7 +25,7 @@ func Serve(l net.Listener, m *Metrics, healthy func() (ok bool, why string)) err
 	})
 	s := &http.Server{Handler: notForPages(mux), ReadTimeout: 5 * time.Second, WriteTimeout: 30 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10}
 	defer s.Close() // the connections that are still open
-	if err := s.Serve(l); err != nil && !errors.Is(err, net.ErrClosed) && !errors.Is(err, http.ErrServerClosed) {
+	if err := s.Serve(newCrowd(l, maxConns, func() { m.IncrCounter(metricCrowded, 1) })); err != nil && !errors.Is(err, net.ErrClosed) && !errors.Is(err, http.ErrServerClosed) {
 		return err
 	}
 	return nil

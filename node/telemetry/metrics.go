@@ -10,6 +10,9 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
+// metricCrowded counts connections to -http that were ended because too many others came.
+var metricCrowded = []string{"http", "crowded_out"}
+
 // Metrics is the instance that all packages emit to, with what /metrics serves.
 type Metrics struct {
 	*metrics.Metrics
