@@ -118,16 +118,33 @@ func (a *asking) anew() (net.Conn, error) {
 	return a.dial()
 }
 
-// dial asks over a new stream.
+// dial asks over a new stream. How long it waits for others that dial the same peer is no matter of the peer's.
 func (a *asking) dial() (net.Conn, error) {
+	if !a.s.way.dials.enter(a.r.Target.ID, a.until, a.s.closing) {
+		return nil, errCrowd
+	}
+	peer, err := a.open()
+	a.s.way.dials.leave(a.r.Target.ID)
+	if err != nil {
+		return nil, err
+	}
+	a.question = question{peer: peer}
+	return a.conclude(a.exchange(a.limit()))
+}
+
+// open opens a stream, unless somebody else has the connection by now.
+func (a *asking) open() (net.Conn, error) {
+	if a.left.Load() {
+		return nil, errPeerRefused
+	}
+	a.begun = time.Now()
 	ctx, cancel := context.WithDeadline(context.Background(), a.limit())
 	defer cancel()
 	peer, err := a.s.o.DialPeer(ctx, a.r.Target.ID)
 	if err != nil {
 		return nil, fmt.Errorf("dial %s: %w", a.r.Target.ID, err)
 	}
-	a.question = question{peer: peer}
-	return a.conclude(a.exchange(a.limit()))
+	return peer, nil
 }
 
 // exchange asks, and waits for the first answer until then. A stream that broke is errStale.

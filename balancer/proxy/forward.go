@@ -56,7 +56,7 @@ func failed(err error) bool { return !errors.Is(err, errPeerRefused) && !ours(er
 
 // ours reports a fault of this node, for which the peer is not to blame.
 func ours(err error) bool {
-	for _, e := range []error{unix.EMFILE, unix.ENFILE, unix.ENOBUFS, unix.ENOMEM, unix.EADDRNOTAVAIL} {
+	for _, e := range []error{errCrowd, unix.EMFILE, unix.ENFILE, unix.ENOBUFS, unix.ENOMEM, unix.EADDRNOTAVAIL} {
 		if errors.Is(err, e) {
 			return true
 		}

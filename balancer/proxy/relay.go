@@ -16,6 +16,7 @@ import (
 type way struct {
 	engine  *relay.Engine // nil if the kernel gave none
 	streams streams
+	dials   dials
 	// greetings has a token for each stream of a peer whose question is awaited.
 	greetings chan struct{}
 }

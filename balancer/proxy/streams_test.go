@@ -289,3 +289,42 @@ func TestHedgesAreBounded(t *testing.T) {
 		t.Errorf("%+v", st)
 	}
 }
+
+// TestBurstAtADoorWithoutWorkers has many clients come at once to a node that passes all of them on, to a peer that turns away whoever opens more than so
+// many streams at the same time.
+func TestBurstAtADoorWithoutWorkers(t *testing.T) {
+	b := newBench(t)
+	var under, most, turned atomic.Int64
+	n := b.node("a", Options{DialPeer: func(ctx context.Context, node string) (net.Conn, error) {
+		k := under.Add(1)
+		defer under.Add(-1)
+		for was := most.Load(); k > was && !most.CompareAndSwap(was, k); was = most.Load() {
+		}
+		if k > 2*dialsMost {
+			turned.Add(1)
+			return nil, errors.New("too many handshakes")
+		}
+		<-time.After(2 * time.Millisecond) // what a handshake takes
+		return b.dial(ctx, node)
+	}})
+	m := b.node("b", Options{})
+	n.hears("b")
+	m.workers(b.listening("w1", saying("w1")))
+	const clients = 8 * dialsMost
+	answers := make(chan string, clients)
+	for range clients {
+		c := n.connect()
+		b.wg.Go(func() { answers <- ask(t, c, "x") })
+	}
+	for range clients {
+		if got := <-answers; got != "w1:x" {
+			t.Errorf("got %q", got)
+		}
+	}
+	if k := most.Load(); k > dialsMost+1 || turned.Load() > 0 { // and the one for the shelf
+		t.Errorf("%d streams were opened at the same time, %d turned away", k, turned.Load())
+	}
+	if k := len(n.srv.way.dials.by); k > 0 {
+		t.Errorf("%d doorways are left", k)
+	}
+}
