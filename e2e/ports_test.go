@@ -61,7 +61,21 @@ func kindOf(err error) string {
 	return err.Error()
 }
 
-// TestPortsRunOut gives two servers ports for 200 connections to each peer only: one with workers of its own, one without.
+// rush opens so many connections at a server without workers as fast as it goes, each of which crosses to another server.
+func rush(t *testing.T, l *lab.Lab, door *lab.Node, count int) {
+	t.Helper()
+	held, lost := holders(l, door.IP+":3000", count)
+	for _, c := range held {
+		c.Close()
+	}
+	measured(t, 43, "as fast as it goes at a server without workers: %d of %d held, %v lost", len(held), count, lost)
+	if len(lost) > 0 {
+		t.Errorf("lost: %v", lost)
+	}
+}
+
+// TestPortsRunOut gives two servers ports for 200 connections to each peer only: one with workers of its own, one without. Before that, many connections
+// come at once at the latter.
 func TestPortsRunOut(t *testing.T) {
 	onlyFull(t)
 	lab.NeedNode(t)
@@ -76,6 +90,7 @@ func TestPortsRunOut(t *testing.T) {
 	with.Voters(30*time.Second, 3, 3)
 	with.Must("start", "-n", "web", "-i", "2", lab.App(t, "plain.js"))
 	ready(t, with, 4, 20*time.Second)
+	rush(t, l, door, 5000)
 	for _, n := range []*lab.Node{with, door} {
 		if out, err := n.Command("sysctl", "-w", "net.ipv4.ip_local_port_range=40000 40200").CombinedOutput(); err != nil {
 			t.Skipf("sysctl: %v: %s", err, out)
@@ -107,14 +122,14 @@ func TestPortsRunOut(t *testing.T) {
 			n += k
 		}
 		said := named(c.at)
-		if said == "" {
+		if said == "" && c.lose { // one with workers may never have come to its last port
 			t.Errorf("%s: status says nothing of ports", c.what)
 		}
 		if !c.lose && n > 0 {
 			t.Errorf("%s: %d failed: %v", c.what, n, lost)
 		}
 		line := lineWith(c.at.Output(), "no port left to dial from")
-		if line == "" {
+		if line == "" && c.lose {
 			t.Errorf("%s: the log says nothing of ports", c.what)
 		}
 		for _, h := range held {
