@@ -1,11 +1,13 @@
 package e2e
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -107,6 +109,20 @@ func measured(t *testing.T, number int, format string, args ...any) {
 	measuredFigures.by[number] = append(measuredFigures.by[number], text)
 }
 
+// former are the rows of a table that was written before, by number: a run of some of the tests leaves the others' figures alone. There are none if
+// there is no table.
+func former(name string) map[int]string {
+	rows := make(map[int]string)
+	raw, _ := os.ReadFile(filepath.Clean(name))
+	for _, line := range strings.Split(string(raw), "\n") {
+		cells := strings.Split(strings.Trim(line, "| "), " | ")
+		if number, err := strconv.Atoi(cells[0]); err == nil && len(cells) == 4 {
+			rows[number] = cells[3]
+		}
+	}
+	return rows
+}
+
 // writeMatrix writes the table where the variable says.
 func writeMatrix() error {
 	name := os.Getenv(matrixFile)
@@ -119,11 +135,12 @@ func writeMatrix() error {
 		"| # | fault | goal | measured |\n| --- | --- | --- | --- |\n")
 	measuredFigures.mu.Lock()
 	defer measuredFigures.mu.Unlock()
+	before := former(name)
 	folders := regexp.MustCompile(`/\S*/Test\w+/\d+/`) // of tests: what comes behind is the host's
 	for _, r := range matrix() {
 		seen := strings.Join(measuredFigures.by[r.number], "; ")
 		if seen == "" {
-			seen = "not in this run"
+			seen = cmp.Or(before[r.number], "not measured")
 		}
 		seen = folders.ReplaceAllString(strings.ReplaceAll(seen, "|", "/"), "")
 		fmt.Fprintf(&b, "| %d | %s | %s | %s |\n", r.number, r.fault, r.goal, seen)
