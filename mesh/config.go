@@ -12,11 +12,12 @@ const gossipProtocol = 1
 
 // The gossip profile. It finds a dead node in 1.5 to 3 s up to 100 nodes; memberlist's LAN profile takes 7 to 10 s. Many probes and many
 // confirmations (suspicionMult less two) instead of few: how soon somebody probes a dead node is what the slowest cases waited for.
+// A suspicion that nobody confirms is this node's own trouble, more often than not, and has suspicionMax times as long.
 const (
 	probeInterval  = 250 * time.Millisecond
 	probeTimeout   = 150 * time.Millisecond
 	suspicionMult  = 5
-	suspicionMax   = 2
+	suspicionMax   = 5
 	gossipInterval = 100 * time.Millisecond
 	// pushPullInterval is how often full state is exchanged with one peer: it ends the time in which a peer that missed a packet is wrong, so it is
 	// shorter than memberlist's 30 s.
