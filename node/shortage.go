@@ -48,7 +48,7 @@ func (n *Node) shortageWarnings() []api.Warning {
 	}
 	if s := n.proxy.Shortage(proxy.Ports); s.Times > 0 {
 		out = append(out, api.Warning{What: fmt.Sprintf("%s has no ports left to dial other servers or workers from: %d connections were refused, had to wait or were served elsewhere, the last %s ago", n.s.Node, s.Times, ago(s.Last)),
-			Remedy: "widen the range: sysctl net.ipv4.ip_local_port_range; or let this server have workers of its own"})
+			Remedy: "widen the range: sysctl net.ipv4.ip_local_port_range; have ports used again sooner: sysctl net.ipv4.tcp_tw_reuse=1; or let this server have workers of its own"})
 	}
 	return out
 }
