@@ -16,23 +16,23 @@ type Load struct {
 
 // cost is the time a new connection is expected to wait and be served on a node with load l, whose workers serve so many at once.
 func cost(l Load, concurrency int, median, hop time.Duration) time.Duration {
-	service := float64(smoothService(l.Service, median))
-	workers := l.Workers
-	if workers <= 0 {
-		workers = 1
-	}
-	workers *= float64(concurrency)
-	wait := max(0, l.Open+1-workers) / workers * service
+	service, places := float64(smoothService(l.Service, median)), l.places(concurrency)
+	wait := max(0, l.Open+1-places) / places * service
 	return time.Duration(wait+service) + held(l, concurrency, median, hop)
 }
 
 // held is what of the cost is for long-lived connections.
 func held(l Load, concurrency int, median, hop time.Duration) time.Duration {
+	return time.Duration(l.Long / l.places(concurrency) * (longWeight*float64(median) + 2*float64(hop)))
+}
+
+// places is how many connections are served at once; a node that has no worker counts as if it had one.
+func (l Load) places(concurrency int) float64 {
 	workers := l.Workers
 	if workers <= 0 {
 		workers = 1
 	}
-	return time.Duration(l.Long / (workers * float64(concurrency)) * (longWeight*float64(median) + 2*float64(hop)))
+	return workers * float64(concurrency)
 }
 
 // doubtShare is the part of a node's long-lived connections by which a peer must have fewer. Of a crowd that comes to all nodes and stays, each knows
